@@ -1,0 +1,51 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"Arithmetic and SQL expressions that every room shares; no model here."
+from sql import Cast, Literal
+from sql.aggregate import Sum
+from sql.functions import DateTrunc, Round
+
+from trytond import backend
+
+# SQLite sums in floating point; amounts are summed there as integers of
+# this scale, which holds up to 9e12 units exactly.
+_SCALE = 10 ** 6
+
+
+def split(total, count, round_):
+    """Return count parts of total whose sum is exactly total
+
+    Each part is round_(total / count), the last one takes the remainder.
+    """
+    if count < 1:
+        raise ValueError("cannot split into %r parts" % count)
+    part = round_(total / count)
+    return [part] * (count - 1) + [total - part * (count - 1)]
+
+
+def spread(total, shares, round_):
+    """Return one part of total for each share, their sum exactly total
+
+    Each part is round_(total * share), the remainder goes to the last part
+    whose share is not zero.
+    """
+    parts = [round_(total * share) for share in shares]
+    last = max((i for i, share in enumerate(shares) if share), default=None)
+    if last is None:
+        raise ValueError("cannot spread without any share")
+    parts[last] += total - sum(parts)
+    return parts
+
+
+def sql_month(column):
+    "SQL expression of the first day of the month of a date or datetime"
+    return Cast(DateTrunc('month', column), 'DATE')
+
+
+def sql_sum(expression):
+    "SQL sum of amounts, exact also on SQLite"
+    if backend.name == 'sqlite':
+        return Sum(
+            Cast(Round(expression * _SCALE), 'INTEGER')
+            ) / Literal(float(_SCALE))
+    return Sum(expression)
