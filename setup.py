@@ -68,9 +68,15 @@ setup(
             'tests/*.rst', 'tests/*.json', 'tests/*.py']},
     install_requires=requires,
     extras_require={
+        'demo': [require_module('account_fr'), 'tqdm'],
+        'dev': [
+            require('trytond[postgresql]'), 'build', 'isort', 'playwright',
+            'pytest', 'ruff', 'sphinx',
+            ],
         'optional': optional,
         'test': [
-            require('proteus'), 'hypothesis', require_module('account_fr'),
+            require('proteus'), require_module('account_fr'), 'hypothesis',
+            'tqdm',
             ] + optional,
         },
     entry_points={

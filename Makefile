@@ -1,0 +1,19 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+PYTHON = python3
+PORT = 8000
+DATA = .demo
+URI =
+SERVE = yes
+TESTS =
+ARGS =
+
+RUN = $(PYTHON) scripts/environment.py
+
+.PHONY: demo test clean
+
+test:
+	@$(RUN) test,dev scripts/run_tests.py $(ARGS) $(TESTS)
+
+clean:
+	rm -rf .cache .demo .venv build dist *.egg-info doc/_build

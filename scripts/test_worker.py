@@ -1,0 +1,176 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""Run the tests that run_tests.py asks for, one JSON line each
+
+The tests of a worker run in the same process, one after the other."""
+import fcntl
+import hashlib
+import io
+import json
+import os
+import sys
+import tempfile
+import time
+import unittest
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Result(unittest.TextTestResult):
+    "Count each test once, whatever the number of its subtests"
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.failed = set()
+        self.passed = set()
+        self.skips = {}
+
+    def addSuccess(self, test):
+        super().addSuccess(test)
+        self.passed.add(test.id())
+
+    def addExpectedFailure(self, test, err):
+        super().addExpectedFailure(test, err)
+        self.passed.add(test.id())
+
+    def addUnexpectedSuccess(self, test):
+        super().addUnexpectedSuccess(test)
+        self.failed.add(test.id())
+
+    def addError(self, test, err):
+        super().addError(test, err)
+        self.failed.add(test.id())
+
+    def addFailure(self, test, err):
+        super().addFailure(test, err)
+        self.failed.add(test.id())
+
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            self.failed.add(test.id())
+
+    def addSkip(self, test, reason):
+        super().addSkip(test, reason)
+        self.skips[test.id()] = reason
+
+
+@contextmanager
+def cache_lock(name):
+    "Let one process only fill an entry of the cache of databases"
+    folder = Path(os.environ['PRM_TEST_LOCKS'])
+    digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+    with open(folder / digest, 'w') as fp:
+        fcntl.flock(fp, fcntl.LOCK_EX)
+        yield
+
+
+def share_cache():
+    """Make the cache of databases safe between workers
+
+    Also keep the database before each set up function of a scenario, such
+    that the modules are activated once for all of them."""
+    from trytond.tests import test_tryton, tools
+
+    activate_module = test_tryton.activate_module
+
+    def locked_activate_module(modules, lang='en'):
+        name = '-'.join([modules] if isinstance(modules, str) else modules)
+        with cache_lock(name):
+            return activate_module(modules, lang=lang)
+
+    activate_modules = tools.activate_modules
+
+    def chained_activate_modules(modules, *setup):
+        if isinstance(modules, str):
+            modules = [modules]
+        name = '-'.join(sorted(modules))
+        names = [name + (
+                '--' + '|'.join(map(tools._func_name, setup[:i])) if i else '')
+            for i in range(len(setup) + 1)]
+        for i in range(len(setup), -1, -1):
+            with cache_lock(names[i]):
+                if tools.restore_db_cache(names[i]):
+                    config = tools._get_config()
+                    break
+        else:
+            i = 0
+            with cache_lock(names[0]):
+                config = activate_modules(modules)
+        for i in range(i, len(setup)):
+            setup[i](config=config)
+            with cache_lock(names[i + 1]):
+                tools.backup_db_cache(names[i + 1])
+        return config
+
+    test_tryton.activate_module = locked_activate_module
+    tools.activate_modules = chained_activate_modules
+
+
+def load(job):
+    loader = unittest.TestLoader()
+    name, _, scenario = job.partition(':')
+    if not scenario:
+        return loader.loadTestsFromName(name)
+    loader.testNamePatterns = [scenario]
+    module = __import__(name, fromlist=['load_tests'])
+    return module.load_tests(loader, unittest.TestSuite(), None)
+
+
+def run(job):
+    start = time.monotonic()
+    stream = io.TextIOWrapper(
+        os.fdopen(os.dup(2), 'wb', 0), write_through=True)
+    suite = load(job)
+    runner = unittest.TextTestRunner(
+        stream=stream, resultclass=Result, verbosity=0)
+    runner.buffer = False
+    result = runner.run(suite)
+    stream.close()
+    skips = {k: v for k, v in result.skips.items() if k not in result.failed}
+    return {
+        'passed': len(result.passed - result.failed - set(skips)),
+        'failed': sorted(result.failed),
+        'skipped': skips,
+        'time': time.monotonic() - start,
+        }
+
+
+def main():
+    channel = os.fdopen(os.dup(1), 'w')
+    jobs = os.fdopen(os.dup(0), 'r')
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    sys.path.insert(0, str(ROOT))
+    os.chdir(ROOT)
+    started = False
+    for line in jobs:
+        job = json.loads(line)
+        with tempfile.TemporaryFile() as output:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            try:
+                if not started:
+                    started = True
+                    share_cache()
+                answer = run(job)
+            except Exception as exception:
+                import traceback
+                traceback.print_exc()
+                answer = {
+                    'passed': 0,
+                    'failed': [f'{job} ({exception!r})'],
+                    'skipped': {},
+                    'time': 0,
+                    }
+            sys.stdout.flush()
+            sys.stderr.flush()
+            output.seek(0)
+            answer['output'] = output.read().decode(errors='replace')
+        channel.write(json.dumps(answer) + '\n')
+        channel.flush()
+
+
+if __name__ == '__main__':
+    main()
