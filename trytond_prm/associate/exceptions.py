@@ -1,0 +1,32 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from trytond.exceptions import UserError, UserWarning
+from trytond.model.exceptions import AccessError, ValidationError
+
+
+class ShareClassAccessError(AccessError):
+    pass
+
+
+class ShareClassValidationError(ValidationError):
+    pass
+
+
+class ShareClassWarning(UserWarning):
+    pass
+
+
+class ShareTransactionAccessError(AccessError):
+    pass
+
+
+class ShareTransactionError(UserError):
+    pass
+
+
+class ShareHoldingError(UserError):
+    pass
+
+
+class ShareNumberError(UserError):
+    pass
