@@ -1,7 +1,7 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 "Arithmetic and SQL expressions that every room shares; no model here."
-from sql import Cast, Literal
+from sql import Cast, Expression, Literal
 from sql.aggregate import Sum
 from sql.functions import DateTrunc, Round
 
@@ -10,6 +10,25 @@ from trytond import backend
 # SQLite sums in floating point; amounts are summed there as integers of
 # this scale, which holds up to 9e12 units exactly.
 _SCALE = 10 ** 6
+
+
+class Inline(Expression):
+    """A constant string written in the text of the SQL
+
+    SQLite has no native partial index for a condition with parameters.
+    """
+    __slots__ = ('_value',)
+
+    def __init__(self, value):
+        assert "'" not in value and '%' not in value
+        self._value = value
+
+    def __str__(self):
+        return "'%s'" % self._value
+
+    @property
+    def params(self):
+        return ()
 
 
 def split(total, count, round_):

@@ -1,0 +1,15 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from trytond.model.exceptions import AccessError, ValidationError
+
+
+class InteractionDeleteError(AccessError):
+    pass
+
+
+class PartnerPartyError(ValidationError):
+    pass
+
+
+class SentimentError(ValidationError):
+    pass

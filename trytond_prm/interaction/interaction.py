@@ -1,0 +1,535 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+from collections import defaultdict
+
+from sql import Null
+
+from trytond.i18n import gettext
+from trytond.model import (
+    DeactivableMixin, Index, ModelSQL, ModelView, Unique, Workflow, fields)
+from trytond.pool import Pool
+from trytond.pyson import Bool, Eval, If
+from trytond.tools import grouped_slice
+from trytond.tools import timezone as tz
+from trytond.transaction import Transaction, without_check_access
+
+from ..tools import Inline
+from .exceptions import (
+    InteractionDeleteError, PartnerPartyError, SentimentError)
+
+_SIZE = 10_000  # values of an IN that every database accepts
+
+
+def company_timezone(company):
+    "Return the time zone of the company or else of the server"
+    if company and company.timezone:
+        return tz.get_tzinfo(company.timezone)
+    return tz.SERVER
+
+
+def local_date(datetime, company):
+    "Return the day of the UTC datetime where the company is"
+    return (datetime.replace(tzinfo=tz.UTC)
+        .astimezone(company_timezone(company)).date())
+
+
+class Channel(DeactivableMixin, ModelSQL, ModelView):
+    __name__ = 'prm.channel'
+    __string__ = "Channel"
+
+    name = fields.Char("Name", required=True, translate=True)
+    kind = fields.Selection([
+            ('phone', "Phone"),
+            ('email', "E-mail"),
+            ('meeting', "Meeting"),
+            ('video', "Video"),
+            ('event', "Event"),
+            ('letter', "Letter"),
+            ('social', "Social Network"),
+            ('messaging', "Messaging"),
+            ('other', "Other"),
+            ], "Kind", required=True, sort=False)
+    kind_string = kind.translated('kind')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls._order.insert(0, ('name', 'ASC'))
+
+    @classmethod
+    def default_kind(cls):
+        return 'other'
+
+
+class Interaction(Workflow, ModelSQL, ModelView):
+    __name__ = 'prm.interaction'
+    __string__ = "Interaction"
+
+    _states = {
+        'readonly': Eval('state') != 'planned',
+        }
+
+    company = fields.Many2One(
+        'company.company', "Company", required=True, states=_states)
+    population = fields.Selection([
+            ('customer', "Customer"),
+            ('partner', "Partner"),
+            ('staff', "Staff"),
+            ], "Population", required=True, sort=False, states=_states,
+        help="Whom the interaction is with.")
+    party = fields.Many2One(
+        'party.party', "Party", ondelete='RESTRICT',
+        states={
+            'readonly': _states['readonly'],
+            'required': Eval('population') != 'staff',
+            },
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'})
+    partner = fields.Many2One(
+        'prm.partner', "Partner", ondelete='RESTRICT',
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            # Help the client only, as the server would search the partners
+            # of each party: check_partner does it at once
+            If((Eval('id', -1) < 0) & Bool(Eval('party')),
+                ('party', '=', Eval('party', -1)),
+                ()),
+            ],
+        states=_states,
+        help="The partner of the party at the date.\n"
+        "Filled in automatically when there is one.")
+    contact = fields.Many2One(
+        'party.contact_mechanism', "Contact", ondelete='RESTRICT',
+        states=_states,
+        context={
+            'company': Eval('company', -1),
+            },
+        search_context={
+            'related_party': Eval('party'),
+            },
+        depends={'company', 'party'},
+        help="The phone number, address or profile that is used.")
+    employee = fields.Many2One(
+        'company.employee', "Employee", ondelete='RESTRICT',
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ],
+        states=_states,
+        help="The employee who has or had the interaction.")
+    channel = fields.Many2One(
+        'prm.channel', "Channel", required=True, ondelete='RESTRICT',
+        states=_states)
+    direction = fields.Selection([
+            ('out', "Outgoing"),
+            ('in', "Incoming"),
+            ], "Direction", required=True, sort=False, states=_states,
+        help="Who started the interaction.")
+    date = fields.DateTime(
+        "Date", required=True, format='%H:%M', states=_states)
+    duration = fields.TimeDelta(
+        "Duration",
+        domain=['OR',
+            ('duration', '=', None),
+            ('duration', '>=', dt.timedelta()),
+            ])
+    end = fields.Function(fields.DateTime("End"), 'on_change_with_end')
+    subject = fields.Char("Subject")
+    body = fields.Text("Body")
+    sentiment = fields.Integer(
+        "Sentiment",
+        help="The mood of the other side, from -2 (very bad) over 0 "
+        "(neutral) to 2 (very good).")
+    outcome = fields.Text(
+        "Outcome",
+        states={
+            'invisible': Eval('state') == 'planned',
+            },
+        help="What came out of the interaction.")
+    origin = fields.Reference(
+        "Origin", selection='get_origin', states=_states,
+        help="The record that caused the interaction.")
+    previous = fields.Many2One(
+        'prm.interaction', "Previous", ondelete='RESTRICT',
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ],
+        states=_states,
+        help="The interaction that this one follows up.")
+    next = fields.Function(fields.Many2One(
+            'prm.interaction', "Next",
+            help="The interaction that follows this one up."),
+        'get_next', searcher='search_next')
+    private = fields.Boolean(
+        "Private",
+        help="Check to hide the interaction from everybody but its "
+        "employee and who entered it.")
+    transfers = fields.One2Many(
+        'prm.interaction.transfer', 'interaction', "Transfers",
+        readonly=True,
+        states={
+            'invisible': ~Eval('transfers'),
+            },
+        help="How the interaction passed from one employee to another.")
+    state = fields.Selection([
+            ('planned', "Planned"),
+            ('done', "Done"),
+            ('cancelled', "Cancelled"),
+            ], "State", readonly=True, required=True, sort=False)
+
+    del _states
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        cls._order = [
+            ('date', 'DESC'),
+            ('id', 'DESC'),
+            ]
+        cls._sql_constraints += [
+            ('previous_unique', Unique(t, t.previous),
+                'prm.msg_interaction_previous_unique'),
+            ]
+        cls._sql_indexes.update({
+                Index(t, (t.date, Index.Range(order='DESC'))),
+                Index(t,
+                    (t.party, Index.Range()),
+                    (t.date, Index.Range(order='DESC'))),
+                Index(t,
+                    (t.partner, Index.Range()),
+                    (t.date, Index.Range(order='DESC'))),
+                Index(t,
+                    (t.employee, Index.Range()),
+                    (t.date, Index.Range()),
+                    where=t.state == Inline('planned')),
+                })
+        cls._transitions |= {
+            ('planned', 'done'),
+            ('planned', 'cancelled'),
+            ('cancelled', 'planned'),
+            }
+        cls._buttons.update({
+                'do': {
+                    'invisible': Eval('state') != 'planned',
+                    'icon': 'tryton-ok',
+                    'depends': ['state'],
+                    },
+                'cancel': {
+                    'invisible': Eval('state') != 'planned',
+                    'icon': 'tryton-cancel',
+                    'depends': ['state'],
+                    },
+                'plan': {
+                    'invisible': Eval('state') != 'cancelled',
+                    'icon': 'tryton-undo',
+                    'depends': ['state'],
+                    },
+                })
+
+    @classmethod
+    def default_company(cls):
+        return Transaction().context.get('company')
+
+    @classmethod
+    def default_population(cls):
+        return 'customer'
+
+    @classmethod
+    def default_employee(cls):
+        return Transaction().context.get('employee')
+
+    @classmethod
+    def default_direction(cls):
+        return 'out'
+
+    @classmethod
+    def default_date(cls):
+        return dt.datetime.now().replace(microsecond=0)
+
+    @classmethod
+    def default_private(cls):
+        return False
+
+    @classmethod
+    def default_state(cls):
+        return 'planned'
+
+    @classmethod
+    def get_origin(cls):
+        pool = Pool()
+        Model = pool.get('ir.model')
+        return [(None, "")] + Model.get_name_items()
+
+    @fields.depends('company', 'party', 'population', 'partner', 'contact')
+    def on_change_party(self):
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        if not self.party:
+            self.partner = None
+            self.contact = None
+            return
+        if self.partner and self.partner.party != self.party:
+            self.partner = None
+        if self.contact and self.contact.party != self.party:
+            self.contact = None
+        if not self.partner and self.company:
+            partners = Partner.search([
+                    ('company', '=', self.company.id),
+                    ('party', '=', self.party.id),
+                    ('state', '!=', 'ended'),
+                    ], limit=1)
+            if partners:
+                self.partner, = partners
+        if self.population != 'staff':
+            self.population = 'partner' if self.partner else 'customer'
+
+    @fields.depends('partner', 'party', 'population')
+    def on_change_partner(self):
+        if self.partner:
+            self.party = self.partner.party
+            self.population = 'partner'
+
+    @fields.depends('date', 'duration')
+    def on_change_with_end(self, name=None):
+        if self.date and self.duration:
+            return self.date + self.duration
+
+    @classmethod
+    def get_next(cls, interactions, name):
+        cursor = Transaction().connection.cursor()
+        table = cls.__table__()
+        nexts = dict.fromkeys(map(int, interactions))
+        for sub_interactions in grouped_slice(interactions, _SIZE):
+            cursor.execute(*table.select(
+                    table.previous, table.id,
+                    where=fields.SQL_OPERATORS['in'](
+                        table.previous, list(map(int, sub_interactions)))))
+            nexts.update(cursor)
+        return nexts
+
+    @classmethod
+    def search_next(cls, name, clause):
+        _, operator, operand, *extra = clause
+        nested = clause[0][len(name) + 1:]
+        table = cls.__table__()
+        if operand is None and not nested and operator in {'=', '!='}:
+            query = table.select(table.previous, where=table.previous != Null)
+            return [('id', 'not in' if operator == '=' else 'in', query)]
+        if nested:
+            target = [(nested, operator, operand, *extra)]
+        elif isinstance(operand, str):
+            target = [('rec_name', operator, operand)]
+        else:
+            target = [('id', operator, operand)]
+        nexts = cls.search(target, order=[], query=True)
+        return [('id', 'in', table.select(
+                    table.previous,
+                    where=(table.previous != Null) & table.id.in_(nexts)))]
+
+    def get_rec_name(self, name):
+        items = [self.subject or self.channel.rec_name]
+        if self.party:
+            items.append(self.party.rec_name)
+        return ' - '.join(items)
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        _, operator, operand, *extra = clause
+        if operator.startswith('!') or operator.startswith('not '):
+            bool_op = 'AND'
+        else:
+            bool_op = 'OR'
+        return [bool_op,
+            ('subject', operator, operand, *extra),
+            ('channel.name', operator, operand, *extra),
+            ('party.rec_name', operator, operand, *extra),
+            ]
+
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('/tree', 'visual', If(Eval('state') == 'cancelled', 'muted', '')),
+            ('/tree/field[@name="sentiment"]', 'visual',
+                If(Eval('sentiment', 0) < 0, 'danger',
+                    If(Eval('sentiment', 0) > 0, 'success', ''))),
+            ]
+
+    @classmethod
+    def create(cls, vlist):
+        vlist = [v.copy() for v in vlist]
+        cls._set_partner(vlist)
+        for values in vlist:
+            if 'population' not in values and values.get('partner'):
+                values['population'] = 'partner'
+        return super().create(vlist)
+
+    @classmethod
+    @without_check_access
+    def _set_partner(cls, vlist):
+        "Set the partner that the party is at the date, with one search"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        without = defaultdict(list)
+        for values in vlist:
+            if values.get('party') and 'partner' not in values:
+                without[values['party']].append(values)
+        for sub_parties in grouped_slice(without.keys(), _SIZE):
+            for partner in Partner.search([
+                        ('party', 'in', list(sub_parties)),
+                        ],
+                    order=[('start_date', 'ASC'), ('id', 'ASC')]):
+                for values in without[partner.party.id]:
+                    company = values.get('company', cls.default_company())
+                    date = values.get('date') or cls.default_date()
+                    if (partner.company.id == company
+                            and (partner.state != 'ended'
+                                or date.date() <= partner.end_date)
+                            and not values.get('partner')):
+                        values['partner'] = partner.id
+
+    @classmethod
+    def check_modification(
+            cls, mode, interactions, values=None, external=False):
+        super().check_modification(
+            mode, interactions, values=values, external=external)
+        if mode == 'delete':
+            for interaction in interactions:
+                if interaction.state == 'done':
+                    raise InteractionDeleteError(gettext(
+                            'prm.msg_interaction_delete_done',
+                            interaction=interaction.rec_name))
+
+    @classmethod
+    def validate_fields(cls, interactions, field_names):
+        super().validate_fields(interactions, field_names)
+        cls.check_sentiment(interactions, field_names)
+        cls.check_partner(interactions, field_names)
+
+    @classmethod
+    def check_sentiment(cls, interactions, field_names=None):
+        if field_names and 'sentiment' not in field_names:
+            return
+        for interaction in interactions:
+            if (interaction.sentiment is not None
+                    and not -2 <= interaction.sentiment <= 2):
+                raise SentimentError(gettext(
+                        'prm.msg_interaction_sentiment',
+                        interaction=interaction.rec_name,
+                        sentiment=interaction.sentiment))
+
+    @classmethod
+    def check_partner(cls, interactions, field_names=None):
+        if field_names and not {'party', 'partner'} & field_names:
+            return
+        for interaction in interactions:
+            if (interaction.partner
+                    and interaction.partner.party != interaction.party):
+                raise PartnerPartyError(gettext(
+                        'prm.msg_interaction_partner_party',
+                        interaction=interaction.rec_name,
+                        partner=interaction.partner.rec_name))
+
+    @classmethod
+    def copy(cls, interactions, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('previous', None)
+        default.setdefault('transfers', None)
+        default.setdefault('outcome', None)
+        default.setdefault('sentiment', None)
+        return super().copy(interactions, default=default)
+
+    @classmethod
+    def follow_handovers(cls, handovers, employee, date):
+        """Pass the open interactions of the former managers to the employee
+
+        handovers is a list of the partner, its former manager and the last
+        day of the new one or None. The interactions planned from the date
+        to that day pass; those planned before pass if the date has come.
+        """
+        pool = Pool()
+        Date = pool.get('ir.date')
+        former = {p.id: (e, d) for p, e, d in handovers}
+        to_transfer = []
+        for sub_partners in grouped_slice(former.keys(), _SIZE):
+            for interaction in cls.search([
+                        ('partner', 'in', list(sub_partners)),
+                        ('state', '=', 'planned'),
+                        ('employee', 'in', list({
+                                    e.id for e, _ in former.values()})),
+                        ], order=[]):
+                former_employee, end_date = former[interaction.partner.id]
+                if interaction.employee != former_employee:
+                    continue
+                day = local_date(interaction.date, interaction.company)
+                if ((day >= date and (not end_date or day <= end_date))
+                        or (day < date <= Date.today())):
+                    to_transfer.append(interaction)
+        cls.transfer(to_transfer, employee, date=date)
+
+    @classmethod
+    def transfer(cls, interactions, employee, date=None):
+        """Give the interactions to the employee and keep the trace
+
+        The date of the trace is today by default.
+        """
+        pool = Pool()
+        Date = pool.get('ir.date')
+        Transfer = pool.get('prm.interaction.transfer')
+        interactions = [i for i in interactions if i.employee != employee]
+        if not interactions:
+            return
+        date = date or Date.today()
+        Transfer.create([{
+                    'interaction': i.id,
+                    'date': date,
+                    'employee_from': i.employee.id if i.employee else None,
+                    'employee_to': employee.id,
+                    } for i in interactions])
+        cls.write(interactions, {'employee': employee.id})
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('planned')
+    def plan(cls, interactions):
+        pass
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('cancelled')
+    def cancel(cls, interactions):
+        pass
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('done')
+    def do(cls, interactions):
+        now = cls.default_date()
+        early = [i for i in interactions if i.date > now]
+        if early:
+            cls.write(early, {'date': now})
+
+
+class InteractionTransfer(ModelSQL, ModelView):
+    "The trace of a follow-up that passed to another employee"
+    __name__ = 'prm.interaction.transfer'
+    __string__ = "Interaction Transfer"
+
+    interaction = fields.Many2One(
+        'prm.interaction', "Interaction", required=True, ondelete='CASCADE')
+    date = fields.Date("Date", required=True)
+    employee_from = fields.Many2One(
+        'company.employee', "From", ondelete='RESTRICT')
+    employee_to = fields.Many2One(
+        'company.employee', "To", required=True, ondelete='RESTRICT')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls.__access__.add('interaction')
+        cls._order = [
+            ('date', 'DESC'),
+            ('id', 'DESC'),
+            ]

@@ -1,0 +1,204 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+
+from sql import Null
+from sql.aggregate import Max, Min
+from sql.conditionals import Case
+
+from trytond import backend
+from trytond.model import fields
+from trytond.pool import Pool, PoolMeta
+from trytond.pyson import Eval, If
+from trytond.tools import grouped_slice, sqlite_apply_types
+from trytond.tools import timezone as tz
+from trytond.transaction import Transaction
+
+from .interaction import company_timezone
+
+_in = fields.SQL_OPERATORS['in']
+_SIZE = 10_000  # values of an IN that every database accepts
+
+
+class Partner(metaclass=PoolMeta):
+    __name__ = 'prm.partner'
+
+    interactions = fields.One2Many(
+        'prm.interaction', 'partner', "Interactions", readonly=True,
+        order=[('date', 'DESC'), ('id', 'DESC')])
+    last_interaction = fields.Function(fields.DateTime(
+            "Last Interaction", format='%H:%M',
+            help="The date of the last interaction that is done."),
+        'get_steps', searcher='search_step')
+    next_step = fields.Function(fields.DateTime(
+            "Next Step", format='%H:%M',
+            help="The date of the first interaction that is planned."),
+        'get_steps', searcher='search_step')
+    next_step_state = fields.Function(fields.Selection([
+                ('none', "None"),
+                ('overdue', "Overdue"),
+                ('today', "Today"),
+                ('planned', "Planned"),
+                ], "Next Step State", sort=False,
+            help="Overdue when the day of the next step is over."),
+        'get_steps', searcher='search_next_step_state')
+
+    @classmethod
+    def _today_bounds(cls, company=None):
+        """Return the start of today and of tomorrow of the company
+
+        They are in UTC and by default for the company of the context.
+        """
+        pool = Pool()
+        Company = pool.get('company.company')
+        Date = pool.get('ir.date')
+        if company is None:
+            company_id = Transaction().context.get('company')
+            company = Company(company_id) if company_id is not None else None
+        timezone = company_timezone(company)
+        today = Date.today(timezone=timezone)
+        return tuple(
+            dt.datetime.combine(day, dt.time(), tzinfo=timezone)
+            .astimezone(tz.UTC).replace(tzinfo=None)
+            for day in [today, today + dt.timedelta(days=1)])
+
+    @classmethod
+    def _step_expression(cls, name, interaction):
+        if name == 'last_interaction':
+            return Max(Case(
+                    (interaction.state == 'done', interaction.date)))
+        else:
+            return Min(Case(
+                    (interaction.state == 'planned', interaction.date)))
+
+    @classmethod
+    def get_steps(cls, partners, names):
+        pool = Pool()
+        Interaction = pool.get('prm.interaction')
+        cursor = Transaction().connection.cursor()
+        interaction = Interaction.__table__()
+        dates = {
+            'last_interaction': dict.fromkeys(map(int, partners)),
+            'next_step': dict.fromkeys(map(int, partners)),
+            }
+        for sub_partners in grouped_slice(partners, _SIZE):
+            query = interaction.select(
+                interaction.partner,
+                cls._step_expression(
+                    'last_interaction', interaction).as_('last_interaction'),
+                cls._step_expression(
+                    'next_step', interaction).as_('next_step'),
+                where=_in(interaction.partner, list(map(int, sub_partners)))
+                & interaction.state.in_(['done', 'planned']),
+                group_by=interaction.partner)
+            if backend.name == 'sqlite':
+                sqlite_apply_types(query, [None, 'DATETIME', 'DATETIME'])
+            cursor.execute(*query)
+            for partner, last_interaction, next_step in cursor:
+                dates['last_interaction'][partner] = last_interaction
+                dates['next_step'][partner] = next_step
+
+        result = {n: dates[n] for n in names if n in dates}
+        if 'next_step_state' in names:
+            bounds = {}
+            states = result['next_step_state'] = {}
+            for partner in partners:
+                if partner.company not in bounds:
+                    bounds[partner.company] = cls._today_bounds(
+                        partner.company)
+                start, end = bounds[partner.company]
+                next_step = dates['next_step'][partner.id]
+                if not next_step:
+                    state = 'none'
+                elif next_step < start:
+                    state = 'overdue'
+                elif next_step < end:
+                    state = 'today'
+                else:
+                    state = 'planned'
+                states[partner.id] = state
+        return result
+
+    @classmethod
+    def order_last_interaction(cls, tables):
+        return cls._order_step('last_interaction', tables)
+
+    @classmethod
+    def order_next_step(cls, tables):
+        return cls._order_step('next_step', tables)
+
+    @classmethod
+    def _order_step(cls, name, tables):
+        pool = Pool()
+        Interaction = pool.get('prm.interaction')
+        interaction = Interaction.__table__()
+        table, _ = tables[None]
+        return [interaction.select(
+                cls._step_expression(name, interaction),
+                where=interaction.partner == table.id)]
+
+    @classmethod
+    def search_step(cls, name, clause):
+        pool = Pool()
+        Interaction = pool.get('prm.interaction')
+        interaction = Interaction.__table__()
+        _, operator, value = clause
+        Operator = fields.SQL_OPERATORS[operator]
+        expression = cls._step_expression(name, interaction)
+        query = interaction.select(
+            interaction.partner,
+            where=interaction.partner != Null,
+            group_by=interaction.partner)
+        if value is None and operator in {'=', '!='}:
+            query.having = expression != Null
+            return [('id', 'in' if operator == '!=' else 'not in', query)]
+        field = getattr(Interaction, 'date')
+        query.having = Operator(
+            expression, field._domain_value(operator, value))
+        return [('id', 'in', query)]
+
+    @classmethod
+    def search_next_step_state(cls, name, clause):
+        _, operator, value = clause
+        states = ['none', 'overdue', 'today', 'planned']
+        if operator in {'=', '!='}:
+            values = {value}
+        elif operator in {'in', 'not in'}:
+            values = set(value)
+        else:
+            return []
+        if operator in {'!=', 'not in'}:
+            values = set(states) - values
+        start, end = cls._today_bounds()
+        domains = {
+            'none': [('next_step', '=', None)],
+            'overdue': [('next_step', '<', start)],
+            'today': [
+                ('next_step', '>=', start),
+                ('next_step', '<', end),
+                ],
+            'planned': [('next_step', '>=', end)],
+            }
+        return ['OR', ('id', '=', -1)] + [
+            domains[s] for s in states if s in values]
+
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('/tree/field[@name="next_step"]', 'visual',
+                If(Eval('next_step_state') == 'overdue', 'danger',
+                    If(Eval('next_step_state') == 'today', 'warning', ''))),
+            ]
+
+    @classmethod
+    def copy(cls, partners, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('interactions', None)
+        return super().copy(partners, default=default)
+
+    @classmethod
+    def _handed_over(cls, handovers, employee, date):
+        pool = Pool()
+        Interaction = pool.get('prm.interaction')
+        super()._handed_over(handovers, employee, date)
+        Interaction.follow_handovers(handovers, employee, date)

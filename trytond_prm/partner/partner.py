@@ -1,0 +1,863 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+from collections import defaultdict
+from decimal import Decimal
+
+from sql import Literal, Null
+from sql.conditionals import Case, Coalesce
+from sql.functions import CharLength
+from sql.operators import Equal
+
+from trytond.i18n import gettext
+from trytond.model import (
+    DeactivableMixin, Exclude, Index, ModelSQL, ModelView, Unique, Workflow,
+    fields, tree)
+from trytond.modules.currency.fields import Monetary
+from trytond.pool import Pool
+from trytond.pyson import Bool, Eval, If
+from trytond.tools import (
+    grouped_slice, is_full_text, lstrip_wildcard)
+from trytond.transaction import Transaction, without_check_access
+
+from ..tools import Inline, sql_sum
+from .exceptions import (
+    ManagerError, PartnerDeleteError, PartnerOpenError, PartnerStateError)
+
+_in = fields.SQL_OPERATORS['in']
+_SIZE = 10_000  # values of an IN that every database accepts
+
+
+def _format_date(date):
+    return Pool().get('ir.lang').get().strftime(date)
+
+
+class PartnerType(DeactivableMixin, ModelSQL, ModelView):
+    __name__ = 'prm.partner.type'
+    __string__ = "Partner Type"
+
+    name = fields.Char("Name", required=True, translate=True)
+    description = fields.Text("Description", translate=True)
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls._order.insert(0, ('name', 'ASC'))
+
+
+class PartnerEndReason(DeactivableMixin, ModelSQL, ModelView):
+    __name__ = 'prm.partner.end_reason'
+    __string__ = "Partner End Reason"
+
+    name = fields.Char("Name", required=True, translate=True)
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls._order.insert(0, ('name', 'ASC'))
+
+
+class Partner(Workflow, tree(), ModelSQL, ModelView):
+    __name__ = 'prm.partner'
+    __string__ = "Partner"
+
+    _states_ended = {
+        'readonly': Eval('state') == 'ended',
+        }
+
+    company = fields.Many2One(
+        'company.company', "Company", required=True,
+        states={
+            'readonly': (Eval('state') != 'prospect') | Eval('party', True),
+            })
+    number = fields.Char(
+        "Number", readonly=True,
+        help="The main identifier of the partner.")
+    party = fields.Many2One(
+        'party.party', "Party", required=True, ondelete='RESTRICT',
+        states={
+            'readonly': Eval('state') != 'prospect',
+            },
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'},
+        help="The business with which the relationship is.")
+    type = fields.Many2One(
+        'prm.partner.type', "Type", ondelete='RESTRICT',
+        states=_states_ended)
+    parent = fields.Many2One(
+        'prm.partner', "Parent", ondelete='RESTRICT',
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ],
+        states=_states_ended,
+        help="The partner to which this one belongs.")
+    children = fields.One2Many(
+        'prm.partner', 'parent', "Sub-Partners", readonly=True)
+    managers = fields.One2Many(
+        'prm.partner.manager', 'partner', "Managers",
+        states=_states_ended,
+        help="The employees who managed the partner, one after the other.")
+    manager = fields.Function(fields.Many2One(
+            'company.employee', "Manager",
+            domain=[
+                ('company', '=', Eval('company', -1)),
+                ],
+            states={
+                'readonly': Eval('id', -1) >= 0,
+                },
+            help="The employee who manages the partner today.\n"
+            "It is changed by a handover."),
+        'get_manager', setter='set_manager', searcher='search_manager')
+    start_date = fields.Date(
+        "Start Date", required=True, states=_states_ended,
+        help="When the relationship started.")
+    end_date = fields.Date(
+        "End Date",
+        domain=[
+            If(Bool(Eval('end_date')) & Bool(Eval('start_date')),
+                ('end_date', '>=', Eval('start_date')),
+                ()),
+            ],
+        states={
+            'readonly': Eval('state') == 'ended',
+            'required': Eval('state') == 'ended',
+            },
+        help="The last day of the relationship.")
+    end_reason = fields.Many2One(
+        'prm.partner.end_reason', "End Reason", ondelete='RESTRICT',
+        states={
+            'readonly': Eval('state') == 'ended',
+            'required': Eval('state') == 'ended',
+            },
+        help="Why the relationship ended.")
+    previous = fields.Many2One(
+        'prm.partner', "Previous", ondelete='RESTRICT', readonly=True,
+        states={
+            'invisible': ~Eval('previous'),
+            },
+        help="The ended relationship that this one restarts.")
+    description = fields.Text("Description", states=_states_ended)
+    currency = fields.Function(fields.Many2One(
+            'currency.currency', "Currency"),
+        'on_change_with_currency')
+    revenue = fields.Function(Monetary(
+            "Revenue", currency='currency', digits='currency',
+            help="The amount of the posted customer invoices less the "
+            "credit notes of this year, untaxed."),
+        'get_revenue')
+    revenue_last_year = fields.Function(Monetary(
+            "Revenue of Last Year", currency='currency', digits='currency',
+            help="The amount of the posted customer invoices less the "
+            "credit notes of last year, untaxed."),
+        'get_revenue')
+    state = fields.Selection([
+            ('prospect', "Prospect"),
+            ('onboarding', "Onboarding"),
+            ('active', "Active"),
+            ('suspended', "Suspended"),
+            ('ended', "Ended"),
+            ], "State", readonly=True, required=True, sort=False)
+
+    del _states_ended
+
+    @classmethod
+    def __setup__(cls):
+        cls.number.search_unaccented = False
+        super().__setup__()
+        t = cls.__table__()
+        cls._order = [
+            ('number', 'DESC'),
+            ('id', 'DESC'),
+            ]
+        cls._sql_constraints += [
+            ('party_open_exclude',
+                Exclude(t, (t.company, Equal), (t.party, Equal),
+                    where=t.state != Inline('ended')),
+                'prm.msg_partner_open_unique'),
+            ]
+        cls._sql_indexes.update({
+                Index(t, (t.number, Index.Similarity())),
+                Index(t,
+                    (CharLength(t.number), Index.Range(order='DESC')),
+                    (t.number, Index.Range(order='DESC'))),
+                Index(t, (t.party, Index.Equality())),
+                Index(t,
+                    (t.state, Index.Equality(cardinality='low')),
+                    where=t.state != Inline('ended')),
+                })
+        cls._transitions |= {
+            ('prospect', 'onboarding'),
+            ('onboarding', 'active'),
+            ('active', 'suspended'),
+            ('suspended', 'active'),
+            ('prospect', 'ended'),
+            ('onboarding', 'ended'),
+            ('active', 'ended'),
+            ('suspended', 'ended'),
+            }
+        cls._buttons.update({
+                'onboard': {
+                    'invisible': Eval('state') != 'prospect',
+                    'icon': 'tryton-forward',
+                    'depends': ['state'],
+                    },
+                'activate': {
+                    'invisible': Eval('state') != 'onboarding',
+                    'icon': 'tryton-ok',
+                    'depends': ['state'],
+                    },
+                'suspend': {
+                    'invisible': Eval('state') != 'active',
+                    'icon': 'tryton-back',
+                    'depends': ['state'],
+                    },
+                'resume': {
+                    'invisible': Eval('state') != 'suspended',
+                    'icon': 'tryton-forward',
+                    'depends': ['state'],
+                    },
+                'end': {
+                    'invisible': Eval('state') == 'ended',
+                    'icon': 'tryton-close',
+                    'depends': ['state'],
+                    },
+                })
+
+    @classmethod
+    def order_number(cls, tables):
+        table, _ = tables[None]
+        return [CharLength(table.number), table.number]
+
+    @classmethod
+    def default_company(cls):
+        return Transaction().context.get('company')
+
+    @classmethod
+    def default_manager(cls):
+        return Transaction().context.get('employee')
+
+    @classmethod
+    def default_start_date(cls):
+        return Pool().get('ir.date').today()
+
+    @classmethod
+    def default_state(cls):
+        return 'prospect'
+
+    @fields.depends('company')
+    def on_change_with_currency(self, name=None):
+        return self.company.currency if self.company else None
+
+    @classmethod
+    def _date(cls):
+        "Return the date of the context or today"
+        pool = Pool()
+        Date = pool.get('ir.date')
+        return Transaction().context.get('date') or Date.today()
+
+    @classmethod
+    def _manager_query(cls, where=None):
+        """Return the query of the manager of each partner
+
+        It is the one of the context's date, or the last one of an ended
+        partner.
+        """
+        pool = Pool()
+        Manager = pool.get('prm.partner.manager')
+        manager = Manager.__table__()
+        partner = cls.__table__()
+        date = Manager.start_date.sql_cast(
+            Literal(cls._date()))
+        date = Case(
+            ((partner.state == Inline('ended')) & (partner.end_date < date),
+                partner.end_date),
+            else_=date)
+        condition = ((manager.start_date <= date)
+            & ((manager.end_date == Null) | (manager.end_date >= date)))
+        if where:
+            condition &= where(partner, manager)
+        return (partner
+            .join(manager, condition=manager.partner == partner.id)
+            .select(
+                partner.id.as_('partner'),
+                manager.employee.as_('employee'),
+                where=condition))
+
+    @classmethod
+    def get_manager(cls, partners, name):
+        managers = dict.fromkeys(map(int, partners))
+        cursor = Transaction().connection.cursor()
+        for sub_partners in grouped_slice(partners, _SIZE):
+            cursor.execute(*cls._manager_query(
+                    lambda p, m: _in(
+                        p.id, list(map(int, sub_partners)))))
+            managers.update(cursor)
+        return managers
+
+    @classmethod
+    def set_manager(cls, partners, name, value):
+        if value is not None:
+            cls.handover(partners, value)
+
+    @classmethod
+    def search_manager(cls, name, clause):
+        pool = Pool()
+        Employee = pool.get('company.employee')
+        _, operator, operand, *extra = clause
+        nested = clause[0][len(name) + 1:]
+        query = cls._manager_query()
+        if operand is None and not nested:
+            if operator in {'=', '!='}:
+                operator = 'not in' if operator == '=' else 'in'
+                query.columns = query.columns[:1]
+                return [('id', operator, query)]
+        if nested:
+            target = [(nested, operator, operand, *extra)]
+        elif isinstance(operand, str):
+            target = [('rec_name', operator, operand)]
+        else:
+            target = [('id', operator, operand)]
+        employees = Employee.search(target, order=[], query=True)
+        query = cls._manager_query(
+            lambda p, m: m.employee.in_(employees))
+        query.columns = query.columns[:1]
+        return [('id', 'in', query)]
+
+    @classmethod
+    def get_revenue(cls, partners, names):
+        """Return the revenue of the year of the context's date and the last
+
+        It is the credit less the debit of what the lines of the posted
+        customer invoices booked, in company currency, by invoice date.
+        """
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        MoveLine = pool.get('account.move.line')
+        transaction = Transaction()
+        cursor = transaction.connection.cursor()
+        table = cls.__table__()
+        invoice = Invoice.__table__()
+        line = MoveLine.__table__()
+
+        year = cls._date().year
+        years = {'revenue': year, 'revenue_last_year': year - 1}
+        revenues = {
+            n: dict.fromkeys(map(int, partners), Decimal(0)) for n in names}
+        columns = []
+        for name in names:
+            start = dt.date(years[name], 1, 1)
+            end = dt.date(years[name], 12, 31)
+            columns.append(sql_sum(Case((
+                            (invoice.invoice_date >= start)
+                            & (invoice.invoice_date <= end),
+                            line.credit - line.debit),
+                        else_=0)).as_(name))
+        first = dt.date(min(years[n] for n in names), 1, 1)
+        last = dt.date(max(years[n] for n in names), 12, 31)
+        for sub_partners in grouped_slice(partners, _SIZE):
+            cursor.execute(*table
+                .join(invoice,
+                    condition=(invoice.party == table.party)
+                    & (invoice.company == table.company))
+                .join(line, condition=line.move == invoice.move)
+                .select(
+                    table.id, *columns,
+                    where=_in(
+                        table.id, list(map(int, sub_partners)))
+                    & (invoice.type == 'out')
+                    & invoice.state.in_(['posted', 'paid'])
+                    & (invoice.invoice_date >= first)
+                    & (invoice.invoice_date <= last)
+                    & line.origin.like('account.invoice.line,%'),
+                    group_by=table.id))
+            for partner, *amounts in cursor:
+                for name, amount in zip(names, amounts):
+                    revenues[name][partner] = Decimal(str(amount))
+        currencies = {p.id: p.company.currency for p in partners}
+        for name in names:
+            for partner, amount in revenues[name].items():
+                revenues[name][partner] = currencies[partner].round(amount)
+        return revenues
+
+    def get_rec_name(self, name):
+        items = []
+        if self.number:
+            items.append(f'[{self.number}]')
+        items.append(self.party.rec_name)
+        return ' '.join(items)
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        _, operator, operand, *extra = clause
+        if operator.startswith('!') or operator.startswith('not '):
+            bool_op = 'AND'
+        else:
+            bool_op = 'OR'
+        number_value = operand
+        if operator.endswith('like') and is_full_text(operand):
+            number_value = lstrip_wildcard(operand)
+        return [bool_op,
+            ('number', operator, number_value, *extra),
+            ('party.rec_name', operator, operand, *extra),
+            ]
+
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('/tree', 'visual',
+                If(Eval('state') == 'ended', 'muted',
+                    If(Eval('state') == 'suspended', 'warning', ''))),
+            ]
+
+    @classmethod
+    def create(cls, vlist):
+        vlist = [v.copy() for v in vlist]
+        cls._check_open(vlist)
+        cls._set_number(vlist)
+        for values in vlist:
+            # The setter would be called for each record
+            manager = values.pop('manager', None)
+            if manager is not None and not values.get('managers'):
+                values['managers'] = [('create', [{
+                                'employee': manager,
+                                'start_date': values.get('start_date')
+                                or cls.default_start_date(),
+                                }])]
+            values['manager'] = None
+        with Transaction().set_context(_prm_handover=True):
+            return super().create(vlist)
+
+    @classmethod
+    def _set_number(cls, vlist):
+        "Set the number of the values, one call of the sequence by company"
+        pool = Pool()
+        Configuration = pool.get('prm.configuration')
+        configuration = Configuration(1)
+        without = defaultdict(list)
+        for values in vlist:
+            if not values.get('number'):
+                without[values.get('company', cls.default_company())].append(
+                    values)
+        for company, to_number in without.items():
+            if sequence := configuration.get_multivalue(
+                    'partner_sequence', company=company):
+                for values, number in zip(
+                        to_number, sequence.get_many(len(to_number))):
+                    values['number'] = number
+
+    @classmethod
+    @without_check_access
+    def _check_open(cls, vlist):
+        """Refuse a second open partner of a party
+
+        The constraint decides, but only this names the party.
+        """
+        pool = Pool()
+        Party = pool.get('party.party')
+        keys = set()
+        for values in vlist:
+            if values.get('state', 'prospect') == 'ended':
+                continue
+            key = (
+                values.get('company', cls.default_company()),
+                values.get('party'))
+            if key in keys:
+                raise PartnerOpenError(gettext(
+                        'prm.msg_partner_open_exists',
+                        party=Party(key[1]).rec_name))
+            keys.add(key)
+        for sub_keys in grouped_slice(keys, _SIZE):
+            sub_keys = set(sub_keys)
+            for partner in cls.search([
+                        ('party', 'in', list({p for _, p in sub_keys})),
+                        ('state', '!=', 'ended'),
+                        ]):
+                if (partner.company.id, partner.party.id) in sub_keys:
+                    raise PartnerOpenError(gettext(
+                            'prm.msg_partner_open_exists',
+                            party=partner.party.rec_name))
+
+    @classmethod
+    def write(cls, *args):
+        actions = iter(args)
+        for partners, values in zip(actions, actions):
+            if 'manager' in values and values['manager'] is None:
+                raise ManagerError(gettext(
+                        'prm.msg_partner_manager_remove',
+                        partner=partners[0].rec_name))
+        # The managers are checked once all of them are written
+        with Transaction().set_context(_prm_handover=True):
+            super().write(*args)
+
+    @classmethod
+    def check_modification(cls, mode, partners, values=None, external=False):
+        super().check_modification(
+            mode, partners, values=values, external=external)
+        if mode == 'delete':
+            for partner in partners:
+                if partner.state != 'prospect':
+                    raise PartnerDeleteError(gettext(
+                            'prm.msg_partner_delete_prospect',
+                            partner=partner.rec_name))
+
+    @classmethod
+    def validate_fields(cls, partners, field_names):
+        super().validate_fields(partners, field_names)
+        if {'state', 'managers'} & field_names:
+            cls.check_managers(partners)
+
+    @classmethod
+    def check_managers(cls, partners):
+        """Check that an open relationship always has exactly one manager
+
+        Active and suspended partners have managers who follow one another
+        without gap until further notice.
+        """
+        pool = Pool()
+        Manager = pool.get('prm.partner.manager')
+        partners = [
+            p for p in cls.browse(partners)
+            if p.state in {'active', 'suspended'}]
+        if not partners:
+            return
+        day = dt.timedelta(days=1)
+        periods = defaultdict(list)
+        for sub_partners in grouped_slice(partners, _SIZE):
+            for manager in Manager.search([
+                        ('partner', 'in', list(map(int, sub_partners))),
+                        ],
+                    order=[('start_date', 'ASC')]):
+                periods[manager.partner].append(manager)
+        for partner in partners:
+            managers = periods[partner]
+            if not managers:
+                raise ManagerError(gettext(
+                        'prm.msg_partner_manager_missing',
+                        partner=partner.rec_name))
+            for before, after in zip(managers, managers[1:]):
+                if (before.end_date
+                        and before.end_date + day < after.start_date):
+                    raise ManagerError(gettext(
+                            'prm.msg_partner_manager_gap',
+                            partner=partner.rec_name,
+                            date=_format_date(
+                                before.end_date + day)))
+            if managers[-1].end_date:
+                raise ManagerError(gettext(
+                        'prm.msg_partner_manager_gap',
+                        partner=partner.rec_name,
+                        date=_format_date(
+                            managers[-1].end_date + day)))
+
+    @classmethod
+    def copy(cls, partners, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('number', None)
+        default.setdefault('managers', None)
+        default.setdefault('children', None)
+        default.setdefault('start_date', cls.default_start_date())
+        default.setdefault('end_date', None)
+        default.setdefault('end_reason', None)
+        default.setdefault('previous', None)
+        return super().copy(partners, default=default)
+
+    @classmethod
+    def handover(cls, partners, employee, date=None):
+        """Make the employee manage the partners from the date on
+
+        The date is today by default. The new manager stays until the next
+        handover already planned. Managers who would start after the end of
+        an ended partner are refused.
+        """
+        pool = Pool()
+        Employee = pool.get('company.employee')
+        Manager = pool.get('prm.partner.manager')
+        if date is None:
+            date = cls._date()
+        employee = Employee(employee)
+        day = dt.timedelta(days=1)
+        cls.lock(partners)
+        periods = defaultdict(list)
+        for sub_partners in grouped_slice(partners, _SIZE):
+            for manager in Manager.search([
+                        ('partner', 'in', list(map(int, sub_partners))),
+                        ],
+                    order=[('start_date', 'ASC')]):
+                periods[manager.partner.id].append(manager)
+
+        close, replace, create = [], [], []
+        handovers = []
+        for partner in partners:
+            if (partner.state == 'ended'
+                    and partner.end_date and partner.end_date < date):
+                raise PartnerStateError(gettext(
+                        'prm.msg_partner_handover_ended',
+                        partner=partner.rec_name,
+                        date=_format_date(date)))
+            managers = periods[partner.id]
+            current = next((
+                    m for m in managers
+                    if m.start_date <= date
+                    and (not m.end_date or m.end_date >= date)), None)
+            if current:
+                if current.employee == employee:
+                    continue
+                end_date = current.end_date
+                handovers.append((partner, current.employee, end_date))
+                if current.start_date == date:
+                    replace.append(current)
+                    continue
+                close.append(current)
+            else:
+                end_date = min((
+                        m.start_date - day for m in managers
+                        if m.start_date > date), default=None)
+            create.append({
+                    'partner': partner.id,
+                    'employee': employee.id,
+                    'start_date': date,
+                    'end_date': end_date,
+                    })
+        with Transaction().set_context(_prm_handover=True):
+            to_write = []
+            if close:
+                to_write.extend((close, {'end_date': date - day}))
+            if replace:
+                to_write.extend((replace, {'employee': employee.id}))
+            if to_write:
+                Manager.write(*to_write)
+            if create:
+                Manager.create(create)
+        cls.check_managers(partners)
+        cls._handed_over(handovers, employee, date)
+
+    @classmethod
+    def _handed_over(cls, handovers, employee, date):
+        """Do what follows from the handovers to the employee at the date
+
+        handovers is a list of the partner, the employee who managed it and
+        the last day of the new manager or None.
+        """
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('onboarding')
+    def onboard(cls, partners):
+        pass
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('active')
+    def activate(cls, partners):
+        pass
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('suspended')
+    def suspend(cls, partners):
+        pass
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('active')
+    def resume(cls, partners):
+        pass
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('ended')
+    def end(cls, partners):
+        pool = Pool()
+        Date = pool.get('ir.date')
+        Manager = pool.get('prm.partner.manager')
+        today = Date.today()
+        for partner in partners:
+            if not partner.end_date or not partner.end_reason:
+                raise PartnerStateError(gettext(
+                        'prm.msg_partner_end_required',
+                        partner=partner.rec_name))
+            if partner.end_date > today:
+                raise PartnerStateError(gettext(
+                        'prm.msg_partner_end_future',
+                        partner=partner.rec_name,
+                        date=_format_date(partner.end_date)))
+        periods = []
+        for sub_partners in grouped_slice(partners, _SIZE):
+            periods.extend(Manager.search([
+                        ('partner', 'in', list(map(int, sub_partners))),
+                        ['OR',
+                            ('end_date', '=', None),
+                            ('end_date', '>', min(
+                                    p.end_date for p in partners)),
+                            ],
+                        ]))
+        closed = defaultdict(list)
+        for period in periods:
+            end_date = period.partner.end_date
+            if period.start_date > end_date:
+                raise ManagerError(gettext(
+                        'prm.msg_partner_end_manager',
+                        partner=period.partner.rec_name,
+                        employee=period.employee.rec_name,
+                        start_date=_format_date(period.start_date),
+                        end_date=_format_date(end_date)))
+            if not period.end_date or period.end_date > end_date:
+                closed[end_date].append(period)
+        if closed:
+            with Transaction().set_context(_prm_handover=True):
+                Manager.write(*sum((
+                            (ms, {'end_date': date})
+                            for date, ms in closed.items()), ()))
+
+
+class PartnerManager(ModelSQL, ModelView):
+    __name__ = 'prm.partner.manager'
+    __string__ = "Partner Manager"
+
+    partner = fields.Many2One(
+        'prm.partner', "Partner", required=True, ondelete='CASCADE')
+    company = fields.Function(fields.Many2One(
+            'company.company', "Company"),
+        'on_change_with_company', searcher='search_company')
+    employee = fields.Many2One(
+        'company.employee', "Employee", required=True, ondelete='RESTRICT',
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ])
+    start_date = fields.Date(
+        "Start Date", required=True,
+        help="The first day the employee manages the partner.")
+    end_date = fields.Date(
+        "End Date",
+        domain=[
+            If(Bool(Eval('end_date')) & Bool(Eval('start_date')),
+                ('end_date', '>=', Eval('start_date')),
+                ()),
+            ],
+        help="The last day the employee manages the partner.\n"
+        "Leave empty for the present manager.")
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls.__access__.add('partner')
+        t = cls.__table__()
+        cls._order = [
+            ('partner', 'ASC'),
+            ('start_date', 'DESC'),
+            ('id', 'DESC'),
+            ]
+        cls._sql_constraints += [
+            ('start_unique', Unique(t, t.partner, t.start_date),
+                'prm.msg_partner_manager_start_unique'),
+            ('open_exclude', Exclude(t, (t.partner, Equal),
+                    where=t.end_date == Null),
+                'prm.msg_partner_manager_open_unique'),
+            ]
+        cls._sql_indexes.update({
+                Index(t,
+                    (t.partner, Index.Range()),
+                    (t.start_date, Index.Range(order='DESC'))),
+                Index(t, (t.employee, Index.Equality())),
+                })
+
+    @classmethod
+    def default_start_date(cls):
+        return Pool().get('ir.date').today()
+
+    @fields.depends('partner', '_parent_partner.company')
+    def on_change_with_company(self, name=None):
+        return self.partner.company if self.partner else None
+
+    @classmethod
+    def search_company(cls, name, clause):
+        return [('partner.' + clause[0], *clause[1:])]
+
+    def get_rec_name(self, name):
+        return f'{self.employee.rec_name} @ {self.partner.rec_name}'
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        _, operator, operand, *extra = clause
+        if operator.startswith('!') or operator.startswith('not '):
+            bool_op = 'AND'
+        else:
+            bool_op = 'OR'
+        return [bool_op,
+            ('employee.rec_name', operator, operand, *extra),
+            ('partner.rec_name', operator, operand, *extra),
+            ]
+
+    @classmethod
+    def validate_fields(cls, managers, field_names):
+        super().validate_fields(managers, field_names)
+        if {'partner', 'start_date', 'end_date'} & field_names:
+            cls.check_overlap(managers)
+        if {'employee', 'start_date'} & field_names:
+            cls.check_employee(managers)
+
+    @classmethod
+    def check_overlap(cls, managers):
+        "Check that the partners of the managers never have two at a date"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        cursor = Transaction().connection.cursor()
+        table = cls.__table__()
+        other = cls.__table__()
+        for sub_managers in grouped_slice(managers, _SIZE):
+            cursor.execute(*table
+                .join(other,
+                    condition=(table.partner == other.partner)
+                    & (table.id != other.id))
+                .select(
+                    table.partner, table.id, other.id,
+                    where=_in(
+                        table.id, list(map(int, sub_managers)))
+                    & (table.start_date
+                        <= Coalesce(other.end_date, table.start_date))
+                    & (other.start_date
+                        <= Coalesce(table.end_date, other.start_date)),
+                    limit=1))
+            if row := cursor.fetchone():
+                partner, manager, other = row
+                raise ManagerError(gettext(
+                        'prm.msg_partner_manager_overlap',
+                        partner=Partner(partner).rec_name,
+                        first=cls(manager).employee.rec_name,
+                        second=cls(other).employee.rec_name))
+
+    @classmethod
+    def check_employee(cls, managers):
+        "Check that nobody starts to manage a partner after having left"
+        for manager in managers:
+            end_date = manager.employee.end_date
+            if end_date and end_date < manager.start_date:
+                raise ManagerError(gettext(
+                        'prm.msg_partner_manager_left',
+                        partner=manager.partner.rec_name,
+                        employee=manager.employee.rec_name,
+                        end_date=_format_date(end_date),
+                        start_date=_format_date(
+                            manager.start_date)))
+
+    @classmethod
+    def on_modification(cls, mode, managers, field_names=None):
+        super().on_modification(mode, managers, field_names=field_names)
+        if mode in {'create', 'write'}:
+            cls._check_gap({m.partner.id for m in managers})
+
+    @classmethod
+    def on_delete(cls, managers):
+        callback = super().on_delete(managers)
+        partners = {m.partner.id for m in managers}
+        callback.append(lambda: cls._check_gap(partners))
+        return callback
+
+    @classmethod
+    def _check_gap(cls, partners):
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        if not Transaction().context.get('_prm_handover'):
+            Partner.check_managers(list(partners))
