@@ -30,3 +30,7 @@ class ShareHoldingError(UserError):
 
 class ShareNumberError(UserError):
     pass
+
+
+class SeparationMilestoneValidationError(ValidationError):
+    pass

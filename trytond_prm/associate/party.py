@@ -13,6 +13,7 @@ class Replace(metaclass=PoolMeta):
         return super().fields_to_replace() + [
             ('prm.share.transaction', 'party_from'),
             ('prm.share.transaction', 'party_to'),
+            ('prm.separation', 'party'),
             ]
 
 
@@ -22,6 +23,7 @@ class Erase(metaclass=PoolMeta):
     def check_erase_company(self, party, company):
         pool = Pool()
         Holding = pool.get('prm.share.holding')
+        Separation = pool.get('prm.separation')
         super().check_erase_company(party, company)
 
         if Holding.search([
@@ -30,5 +32,14 @@ class Erase(metaclass=PoolMeta):
                     ], limit=1):
             raise EraseError(
                 gettext('prm.msg_erase_party_share_holding',
+                    party=party.rec_name,
+                    company=company.rec_name))
+        if Separation.search([
+                    ('party', '=', party.id),
+                    ('company', '=', company.id),
+                    ('end_date', '=', None),
+                    ], limit=1):
+            raise EraseError(
+                gettext('prm.msg_erase_party_separation',
                     party=party.rec_name,
                     company=company.rec_name))
