@@ -1,13 +1,16 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+import datetime as dt
 import unittest
 from decimal import Decimal
 
 from hypothesis import given
 from hypothesis import strategies as st
-from sql import Table
+from sql import Cast, Literal, Select, Table
 
-from trytond.modules.prm.trytond_prm.tools import split, spread, sql_sum
+from trytond import backend
+from trytond.modules.prm.trytond_prm.tools import (
+    split, spread, sql_local_date, sql_month, sql_sum)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.transaction import Transaction
@@ -91,6 +94,40 @@ class ToolsSQLTestCase(unittest.TestCase):
         result, = cursor.fetchone()
 
         self.assertEqual(Decimal(str(result)), Decimal('3.0'))
+
+    @with_transaction()
+    def test_sql_month(self):
+        "The month is its first day"
+        cursor = Transaction().connection.cursor()
+
+        for value in [
+                dt.date(2008, 2, 29), dt.datetime(2008, 2, 1, 23, 59)]:
+            cursor.execute(*Select([sql_month(
+                            Cast(Literal(value), 'TIMESTAMP')
+                            if backend.name != 'sqlite' else Literal(value)
+                            )]))
+            result, = cursor.fetchone()
+
+            self.assertEqual(str(result), '2008-02-01')
+
+    @with_transaction()
+    def test_sql_local_date(self):
+        "The local date is the one of the time zone, UTC by default"
+        cursor = Transaction().connection.cursor()
+        moment = Literal(dt.datetime(2008, 5, 31, 22, 30))
+        if backend.name != 'sqlite':
+            moment = Cast(moment, 'TIMESTAMP')
+
+        for zone, date in [
+                ('Europe/Paris', '2008-06-01'),
+                ('America/New_York', '2008-05-31'),
+                (None, '2008-05-31'),
+                ]:
+            cursor.execute(*Select([
+                        sql_local_date(moment, Cast(zone, 'VARCHAR'))]))
+            result, = cursor.fetchone()
+
+            self.assertEqual(str(result), date)
 
     @with_transaction()
     def test_count_statements(self):

@@ -1,11 +1,17 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 "Arithmetic and SQL expressions that every room shares; no model here."
+import datetime as dt
+
 from sql import Cast, Expression, Literal
 from sql.aggregate import Sum
-from sql.functions import DateTrunc, Round
+from sql.conditionals import Coalesce
+from sql.functions import (
+    AtTimeZone, DateTrunc, Function, Round, Substring)
 
 from trytond import backend
+from trytond.tools import timezone as tz
+from trytond.transaction import Transaction
 
 # SQLite sums in floating point; amounts are summed there as integers of
 # this scale, which holds up to 9e12 units exactly.
@@ -58,7 +64,11 @@ def spread(total, shares, round_):
 
 def sql_month(column):
     "SQL expression of the first day of the month of a date or datetime"
-    return Cast(DateTrunc('month', column), 'DATE')
+    month = DateTrunc('month', column)
+    if backend.name == 'sqlite':
+        # SQLite has no date to cast to
+        return Substring(month, 1, 10)
+    return Cast(month, 'DATE')
 
 
 def sql_sum(expression):
@@ -68,3 +78,32 @@ def sql_sum(expression):
             Cast(Round(expression * _SCALE), 'INTEGER')
             ) / Literal(float(_SCALE))
     return Sum(expression)
+
+
+class _LocalDate(Function):
+    __slots__ = ()
+    _function = 'prm_local_date'
+
+
+def _local_date(timestamp, zone):
+    if timestamp is None:
+        return
+    timestamp = dt.datetime.fromisoformat(timestamp)
+    if zone:
+        timestamp = timestamp.replace(tzinfo=tz.UTC).astimezone(
+            tz.get_tzinfo(zone))
+    return timestamp.date().isoformat()
+
+
+def sql_local_date(timestamp, zone):
+    """SQL expression of the date of a UTC timestamp in the time zone
+
+    Both are columns, the date is in UTC when the time zone is empty.
+    """
+    if backend.name == 'sqlite':
+        Transaction().connection.create_function(
+            _LocalDate._function, 2, _local_date, deterministic=True)
+        return _LocalDate(timestamp, zone)
+    return Cast(
+        AtTimeZone(AtTimeZone(timestamp, 'UTC'), Coalesce(zone, 'UTC')),
+        'DATE')
