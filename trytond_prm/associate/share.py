@@ -145,6 +145,33 @@ class ShareClass(DeactivableMixin, ModelSQL, ModelView):
                         gettext('prm.msg_share_class_modify_weight',
                             share_class=class_.rec_name, **field))
 
+    def get_numbers(self, party, date):
+        """Return the ranges of numbers that the party holds at the date
+
+        Each is the first and the last number, in their order.
+        """
+        pool = Pool()
+        ShareTransaction = pool.get('prm.share.transaction')
+        cursor = Transaction().connection.cursor()
+        legs = ShareTransaction.legs_query(where=lambda t: (
+                (t.share_class == self.id)
+                & (t.state == 'posted') & (t.date <= date)))
+        cursor.execute(*legs.select(
+                legs.from_number, legs.to_number, Sign(legs.quantity),
+                where=legs.party == party.id))
+        held = defaultdict(int)
+        for first, last, sign in cursor:
+            held[first] += sign
+            held[last + 1] -= sign
+        ranges, quantity = [], 0
+        for number in sorted(n for n, q in held.items() if q):
+            if not quantity:
+                ranges.append([number, None])
+            quantity += held[number]
+            if not quantity:
+                ranges[-1][1] = number - 1
+        return [tuple(r) for r in ranges]
+
     @classmethod
     def claim(cls, classes):
         """Let nobody else post to the registers of the classes
