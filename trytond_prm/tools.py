@@ -3,9 +3,9 @@
 "Arithmetic and SQL expressions that every room shares; no model here."
 import datetime as dt
 
-from sql import Cast, Expression, Literal
+from sql import Cast, Expression, Literal, Null
 from sql.aggregate import Sum
-from sql.conditionals import Coalesce
+from sql.conditionals import Case, Coalesce
 from sql.functions import (
     AtTimeZone, DateTrunc, Function, Round, Substring)
 
@@ -71,13 +71,32 @@ def sql_month(column):
     return Cast(month, 'DATE')
 
 
+def sql_exact(expression):
+    "SQL amount that sums and subtracts exactly: an integer on SQLite"
+    if backend.name == 'sqlite':
+        return Cast(Round(expression * _SCALE), 'INTEGER')
+    return expression
+
+
+def sql_amount(expression):
+    "SQL amount from a sum or a difference of sql_exact"
+    if backend.name == 'sqlite':
+        return expression / Literal(float(_SCALE))
+    return expression
+
+
+def sql_ratio(numerator, denominator, digits=4):
+    "SQL ratio of two sql_exact, null unless the denominator is positive"
+    if backend.name == 'sqlite':
+        numerator = numerator * Literal(1.0)
+    return Case(
+        (denominator > 0, Round(numerator / denominator, digits)),
+        else_=Null)
+
+
 def sql_sum(expression):
     "SQL sum of amounts, exact also on SQLite"
-    if backend.name == 'sqlite':
-        return Sum(
-            Cast(Round(expression * _SCALE), 'INTEGER')
-            ) / Literal(float(_SCALE))
-    return Sum(expression)
+    return sql_amount(Sum(sql_exact(expression)))
 
 
 class _LocalDate(Function):

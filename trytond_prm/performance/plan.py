@@ -1,0 +1,649 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from collections import defaultdict
+from decimal import Decimal
+
+from dateutil.rrule import MONTHLY, rrule
+from sql.conditionals import Case
+
+from trytond.i18n import gettext
+from trytond.model import Index, ModelSQL, ModelView, Workflow, fields
+from trytond.modules.company.model import reset_employee, set_employee
+from trytond.modules.currency.fields import Monetary
+from trytond.pool import Pool
+from trytond.pyson import Eval, If, PYSONEncoder
+from trytond.tools import grouped_slice, reduce_ids
+from trytond.transaction import Transaction
+from trytond.wizard import StateAction, Wizard
+
+from ..tools import sql_sum
+from .exceptions import ActionStopError, PlanAccessError
+from .performance import smoothing
+
+
+class Plan(Workflow, ModelSQL, ModelView):
+    __name__ = 'prm.plan'
+    __string__ = "Sales Action Plan"
+
+    _states = {
+        'readonly': Eval('state') != 'draft',
+        }
+
+    company = fields.Many2One(
+        'company.company', "Company", required=True, ondelete='RESTRICT',
+        states={
+            'readonly': (
+                (Eval('state') != 'draft')
+                | Eval('actions', [0]) | Eval('targets', [0])),
+            })
+    name = fields.Char("Name", required=True, states=_states)
+    start_date = fields.Date(
+        "Start Date", required=True, states=_states,
+        domain=[
+            If(Eval('start_date') & Eval('end_date'),
+                ('start_date', '<=', Eval('end_date')),
+                ()),
+            ])
+    end_date = fields.Date(
+        "End Date", required=True, states=_states,
+        domain=[
+            If(Eval('start_date') & Eval('end_date'),
+                ('end_date', '>=', Eval('start_date')),
+                ()),
+            ])
+    manager = fields.Many2One(
+        'company.employee', "Manager", ondelete='RESTRICT', states=_states,
+        domain=[('company', '=', Eval('company', -1))],
+        help="The sales director who answers for the plan.")
+    objectives = fields.Text(
+        "Objectives", states=_states,
+        help="What the plan must obtain, in words; "
+        "the figures are in the targets.")
+    targets = fields.One2Many(
+        'prm.target', 'plan', "Targets",
+        domain=[('company', '=', Eval('company', -1))],
+        states={
+            'readonly': Eval('state') == 'closed',
+            })
+    actions = fields.One2Many(
+        'prm.plan.action', 'plan', "Actions",
+        states={
+            'readonly': Eval('state') == 'closed',
+            })
+    budget = fields.Function(Monetary(
+            "Budget", currency='currency', digits='currency',
+            help="The budget of the actions."),
+        'get_amount')
+    cost = fields.Function(Monetary(
+            "Cost", currency='currency', digits='currency',
+            help="What the actions have cost."),
+        'get_amount')
+    expected_revenue = fields.Function(Monetary(
+            "Expected Revenue", currency='currency', digits='currency',
+            help="What is expected from the actions that are not shelved or "
+            "abandoned."),
+        'get_amount')
+    actual_revenue = fields.Function(Monetary(
+            "Actual Revenue", currency='currency', digits='currency',
+            help="What the actions have brought."),
+        'get_amount')
+    level = fields.Function(Monetary(
+            "Level", currency='currency', digits='currency',
+            help="The highest monthly revenue target of the company over the "
+            "period of the plan."),
+        'get_smoothing')
+    smoothing = fields.Function(
+        fields.Numeric(
+            "Smoothing", digits=(1, 6),
+            help="The share of the level that the revenue of each month of "
+            "the period fills: 100 % when no month is below the level."),
+        'get_smoothing')
+    approved_by = fields.Many2One(
+        'company.employee', "Approved By", readonly=True,
+        ondelete='RESTRICT',
+        states={
+            'invisible': ~Eval('approved_by'),
+            })
+    state = fields.Selection([
+            ('draft', "Draft"),
+            ('approved', "Approved"),
+            ('running', "Running"),
+            ('closed', "Closed"),
+            ], "State", required=True, readonly=True, sort=False)
+    currency = fields.Function(
+        fields.Many2One('currency.currency', "Currency"),
+        'on_change_with_currency')
+
+    del _states
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        cls._sql_indexes.update({
+                Index(
+                    t,
+                    (t.start_date, Index.Range(order='DESC')),
+                    (t.id, Index.Range(order='DESC'))),
+                Index(
+                    t, (t.state, Index.Equality(cardinality='low')),
+                    where=t.state != 'closed'),
+                })
+        cls._order = [('start_date', 'DESC'), ('id', 'DESC')]
+        cls._transitions |= {
+            ('draft', 'approved'),
+            ('approved', 'draft'),
+            ('approved', 'running'),
+            ('running', 'closed'),
+            ('closed', 'running'),
+            }
+        cls._buttons.update({
+                'draft': {
+                    'invisible': Eval('state') != 'approved',
+                    'depends': ['state'],
+                    'icon': 'tryton-back',
+                    },
+                'approve': {
+                    'invisible': Eval('state') != 'draft',
+                    'depends': ['state'],
+                    'icon': 'tryton-ok',
+                    },
+                'run': {
+                    'invisible': ~Eval('state').in_(['approved', 'closed']),
+                    'depends': ['state'],
+                    'icon': If(Eval('state') == 'closed',
+                        'tryton-back', 'tryton-launch'),
+                    },
+                'close': {
+                    'invisible': Eval('state') != 'running',
+                    'depends': ['state'],
+                    'icon': 'tryton-archive',
+                    },
+                })
+
+    @classmethod
+    def default_company(cls):
+        return Transaction().context.get('company')
+
+    @classmethod
+    def default_manager(cls):
+        return Transaction().context.get('employee')
+
+    @classmethod
+    def default_state(cls):
+        return 'draft'
+
+    @fields.depends('company')
+    def on_change_with_currency(self, name=None):
+        return self.company.currency if self.company else None
+
+    @classmethod
+    def get_amount(cls, plans, names):
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        action = Action.__table__()
+        cursor = Transaction().connection.cursor()
+        amounts = {
+            name: {p.id: p.currency.round(Decimal(0)) for p in plans}
+            for name in names}
+        currencies = {p.id: p.currency for p in plans}
+        for sub_plans in grouped_slice(plans):
+            cursor.execute(*action.select(
+                    action.plan,
+                    *(sql_sum(cls._amount_column(action, name)).as_(name)
+                        for name in names),
+                    where=reduce_ids(action.plan, [p.id for p in sub_plans]),
+                    group_by=[action.plan]))
+            for plan, *values in cursor:
+                for name, value in zip(names, values):
+                    if value is not None:
+                        amounts[name][plan] = currencies[plan].round(
+                            Decimal(str(value)))
+        return amounts
+
+    @classmethod
+    def _amount_column(cls, action, name):
+        column = getattr(action, name)
+        if name == 'expected_revenue':
+            column = Case(
+                (action.state.in_(['shelved', 'abandoned']), 0), else_=column)
+        return column
+
+    @classmethod
+    def get_smoothing(cls, plans, names):
+        pool = Pool()
+        Performance = pool.get('prm.performance')
+        months = Performance.company_months(
+            {p.company for p in plans},
+            min(p.start_date for p in plans),
+            max(p.end_date for p in plans))
+        result = {name: dict.fromkeys(map(int, plans)) for name in names}
+        for plan in plans:
+            figures = smoothing([
+                    month for month in months[plan.company.id]
+                    if (plan.start_date.replace(day=1) <= month.date
+                        <= plan.end_date)])
+            for name in names:
+                result[name][plan.id] = getattr(figures, name)
+        return result
+
+    @classmethod
+    def check_modification(cls, mode, plans, values=None, external=False):
+        super().check_modification(
+            mode, plans, values=values, external=external)
+        if mode == 'write' and values.keys() & cls._approved_fields():
+            for plan in plans:
+                if plan.state != 'draft':
+                    raise PlanAccessError(gettext(
+                            'prm.msg_plan_write_approved',
+                            plan=plan.rec_name))
+        elif mode == 'delete':
+            for plan in plans:
+                if plan.state != 'draft' or any(
+                        a.state != 'planned' for a in plan.actions):
+                    raise PlanAccessError(gettext(
+                            'prm.msg_plan_delete_draft',
+                            plan=plan.rec_name))
+
+    @classmethod
+    def _approved_fields(cls):
+        "The fields that the approval of the plan freezes"
+        return {
+            'company', 'name', 'start_date', 'end_date', 'manager',
+            'objectives'}
+
+    @classmethod
+    def copy(cls, plans, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('approved_by', None)
+        default.setdefault('targets', None)
+        return super().copy(plans, default=default)
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('draft')
+    @reset_employee('approved_by')
+    def draft(cls, plans):
+        pass
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('approved')
+    @set_employee('approved_by')
+    def approve(cls, plans):
+        pass
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('running')
+    def run(cls, plans):
+        pass
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('closed')
+    def close(cls, plans):
+        pass
+
+
+class PlanAction(Workflow, ModelSQL, ModelView):
+    __name__ = 'prm.plan.action'
+    __string__ = "Sales Action"
+
+    _states = {
+        'readonly': Eval('state').in_(['done', 'shelved', 'abandoned']),
+        }
+
+    plan = fields.Many2One(
+        'prm.plan', "Plan", required=True, ondelete='CASCADE', states=_states)
+    company = fields.Function(
+        fields.Many2One('company.company', "Company"),
+        'on_change_with_company', searcher='search_company')
+    name = fields.Char("Name", required=True, states=_states)
+    kind = fields.Selection([
+            ('product', "Product"),
+            ('service', "Service"),
+            ('event', "Event"),
+            ('campaign', "Campaign"),
+            ('other', "Other"),
+            ], "Kind", required=True, sort=False, states=_states)
+    core = fields.Boolean(
+        "Core Business", states=_states,
+        help="Checked for the core business, unchecked for a complementary "
+        "activity.")
+    employee = fields.Many2One(
+        'company.employee', "Employee", ondelete='RESTRICT', states=_states,
+        domain=[('company', '=', Eval('company', -1))],
+        help="The employee in charge of the action.")
+    start_date = fields.Date(
+        "Start Date", states=_states,
+        domain=[
+            If(Eval('start_date') & Eval('due_date'),
+                ('start_date', '<=', Eval('due_date')),
+                ()),
+            ])
+    due_date = fields.Date(
+        "Due Date", states=_states,
+        domain=[
+            If(Eval('start_date') & Eval('due_date'),
+                ('due_date', '>=', Eval('start_date')),
+                ()),
+            ])
+    late = fields.Function(
+        fields.Boolean(
+            "Late", help="The due date is over and the action is not."),
+        'get_late', searcher='search_late')
+    budget = Monetary(
+        "Budget", currency='currency', digits='currency', states=_states,
+        domain=['OR', ('budget', '=', None), ('budget', '>=', 0)])
+    cost = Monetary(
+        "Cost", currency='currency', digits='currency',
+        domain=['OR', ('cost', '=', None), ('cost', '>=', 0)],
+        help="What the action has cost so far, typed by the employee in "
+        "charge.")
+    expected_revenue = Monetary(
+        "Expected Revenue", currency='currency', digits='currency',
+        states=_states,
+        domain=['OR',
+            ('expected_revenue', '=', None), ('expected_revenue', '>=', 0)])
+    actual_revenue = Monetary(
+        "Actual Revenue", currency='currency', digits='currency',
+        help="What the action has brought so far, typed by the employee in "
+        "charge.")
+    hours_spent = fields.Numeric(
+        "Hours Spent", digits=(16, 2),
+        domain=['OR', ('hours_spent', '=', None), ('hours_spent', '>=', 0)],
+        help="The hours worked on the action so far, typed by the employee "
+        "in charge.")
+    fills = fields.MultiSelection(
+        'get_months', "Fills", sort=False, states=_states,
+        help="The months, during the plan, that the action must lift to the "
+        "level of the targets.")
+    why = fields.Text(
+        "Why",
+        states={
+            'readonly': Eval('state') == 'done',
+            'required': Eval('state').in_(['shelved', 'abandoned']),
+            },
+        help="Why the action is shelved or abandoned.")
+    stopped_date = fields.Date(
+        "Stopped On",
+        states={
+            'readonly': Eval('state') == 'done',
+            'required': Eval('state').in_(['shelved', 'abandoned']),
+            },
+        help="When the action was shelved or abandoned; "
+        "today when it is empty at that moment.")
+    done_date = fields.Date(
+        "Done On",
+        states={
+            'readonly': Eval('state').in_(['shelved', 'abandoned']),
+            'required': Eval('state') == 'done',
+            },
+        help="When the action was done; "
+        "today when it is empty at that moment.")
+    state = fields.Selection([
+            ('planned', "Planned"),
+            ('running', "Running"),
+            ('done', "Done"),
+            ('shelved', "Shelved"),
+            ('abandoned', "Abandoned"),
+            ], "State", required=True, readonly=True, sort=False,
+        help="A shelved action waits for better days; "
+        "an abandoned one is given up.")
+    currency = fields.Function(
+        fields.Many2One('currency.currency', "Currency"),
+        'on_change_with_currency')
+    calendar_color = fields.Function(
+        fields.Char("Color"), 'on_change_with_calendar_color')
+
+    del _states
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        cls.__access__.add('plan')
+        cls._sql_indexes.update({
+                Index(
+                    t, (t.due_date, Index.Range()), (t.id, Index.Range())),
+                Index(
+                    t,
+                    (t.state, Index.Equality(cardinality='low')),
+                    (t.due_date, Index.Range()),
+                    where=t.state.in_(['planned', 'running'])),
+                Index(
+                    t,
+                    (t.employee, Index.Equality()),
+                    (t.due_date, Index.Range())),
+                })
+        cls._order = [('due_date', 'ASC NULLS LAST'), ('id', 'ASC')]
+        cls._transitions |= {
+            ('planned', 'running'),
+            ('planned', 'done'),
+            ('planned', 'shelved'),
+            ('planned', 'abandoned'),
+            ('running', 'done'),
+            ('running', 'shelved'),
+            ('running', 'abandoned'),
+            ('done', 'running'),
+            ('shelved', 'planned'),
+            ('shelved', 'abandoned'),
+            ('abandoned', 'planned'),
+            }
+        cls._buttons.update({
+                'run': {
+                    'invisible': ~Eval('state').in_(['planned', 'done']),
+                    'depends': ['state'],
+                    'icon': If(Eval('state') == 'done',
+                        'tryton-back', 'tryton-launch'),
+                    },
+                'do': {
+                    'invisible': ~Eval('state').in_(['planned', 'running']),
+                    'depends': ['state'],
+                    'icon': 'tryton-ok',
+                    },
+                'shelve': {
+                    'invisible': ~Eval('state').in_(['planned', 'running']),
+                    'depends': ['state'],
+                    'icon': 'tryton-archive',
+                    },
+                'abandon': {
+                    'invisible': ~Eval('state').in_(
+                        ['planned', 'running', 'shelved']),
+                    'depends': ['state'],
+                    'icon': 'tryton-cancel',
+                    },
+                'restart': {
+                    'invisible': ~Eval('state').in_(['shelved', 'abandoned']),
+                    'depends': ['state'],
+                    'icon': 'tryton-back',
+                    },
+                })
+
+    @classmethod
+    def default_kind(cls):
+        return 'other'
+
+    @classmethod
+    def default_core(cls):
+        return True
+
+    @classmethod
+    def default_employee(cls):
+        return Transaction().context.get('employee')
+
+    @classmethod
+    def default_state(cls):
+        return 'planned'
+
+    @fields.depends('plan', '_parent_plan.company')
+    def on_change_with_company(self, name=None):
+        return self.plan.company if self.plan else None
+
+    @classmethod
+    def search_company(cls, name, clause):
+        return [('plan.' + clause[0], *clause[1:])]
+
+    @fields.depends('plan', '_parent_plan.currency')
+    def on_change_with_currency(self, name=None):
+        return self.plan.currency if self.plan else None
+
+    @fields.depends('state')
+    def on_change_with_calendar_color(self, name=None):
+        return {
+            'planned': 'lightblue',
+            'running': 'gold',
+            'done': 'lightgreen',
+            'shelved': 'lightgray',
+            'abandoned': 'gray',
+            }.get(self.state)
+
+    @classmethod
+    def get_months(cls):
+        pool = Pool()
+        Month = pool.get('ir.calendar.month')
+        names = Month.locale()
+        return [(str(i), names[i]) for i in range(1, 13)]
+
+    def get_late(self, name):
+        pool = Pool()
+        Date = pool.get('ir.date')
+        return bool(
+            self.state in {'planned', 'running'}
+            and self.due_date and self.due_date < Date.today())
+
+    @classmethod
+    def search_late(cls, name, clause):
+        pool = Pool()
+        Date = pool.get('ir.date')
+        _, operator, value = clause
+        late = [
+            ('state', 'in', ['planned', 'running']),
+            ('due_date', '<', Date.today()),
+            ]
+        not_late = ['OR',
+            ('state', 'not in', ['planned', 'running']),
+            ('due_date', '=', None),
+            ('due_date', '>=', Date.today()),
+            ]
+        values = set(value) if operator in {'in', 'not in'} else {value}
+        wanted = {bool(v) for v in values}
+        if operator in {'!=', 'not in'}:
+            wanted = {True, False} - wanted
+        domain = ['OR']
+        if True in wanted:
+            domain.append(late)
+        if False in wanted:
+            domain.append(not_late)
+        return domain if wanted else [('id', '=', -1)]
+
+    @property
+    def filled_dates(self):
+        "The first days of the months of the plan that the action fills"
+        months = {int(month) for month in self.fills or []}
+        return [
+            month.date() for month in rrule(
+                MONTHLY, dtstart=self.plan.start_date.replace(day=1),
+                until=self.plan.end_date)
+            if month.month in months]
+
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('/tree', 'visual',
+                If(Eval('state').in_(['shelved', 'abandoned']), 'muted',
+                    If(Eval('late'), 'danger',
+                        If(Eval('state') == 'done', 'success', '')))),
+            ]
+
+    @classmethod
+    def check_modification(cls, mode, actions, values=None, external=False):
+        super().check_modification(
+            mode, actions, values=values, external=external)
+        if mode == 'delete':
+            for action in actions:
+                if action.state != 'planned':
+                    raise PlanAccessError(gettext(
+                            'prm.msg_plan_action_delete_planned',
+                            action=action.rec_name))
+
+    @classmethod
+    def copy(cls, actions, default=None):
+        default = default.copy() if default is not None else {}
+        for name in [
+                'cost', 'actual_revenue', 'hours_spent', 'why',
+                'stopped_date', 'done_date']:
+            default.setdefault(name, None)
+        return super().copy(actions, default=default)
+
+    @classmethod
+    def _fill_date(cls, actions, field):
+        "Set today, at the company, on the actions without the date"
+        pool = Pool()
+        Date = pool.get('ir.date')
+        by_company = defaultdict(list)
+        for action in actions:
+            if not getattr(action, field):
+                by_company[action.company].append(action)
+        for company, actions in by_company.items():
+            with Transaction().set_context(company=company.id):
+                today = Date.today()
+            cls.write(actions, {field: today})
+
+    @classmethod
+    def _check_why(cls, actions):
+        for action in actions:
+            if not (action.why or '').strip():
+                raise ActionStopError(gettext(
+                        'prm.msg_plan_action_why', action=action.rec_name))
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('running')
+    def run(cls, actions):
+        cls.write(
+            [a for a in actions if a.done_date], {'done_date': None})
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('done')
+    def do(cls, actions):
+        cls._fill_date(actions, 'done_date')
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('shelved')
+    def shelve(cls, actions):
+        cls._check_why(actions)
+        cls._fill_date(actions, 'stopped_date')
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('abandoned')
+    def abandon(cls, actions):
+        cls._check_why(actions)
+        cls._fill_date(actions, 'stopped_date')
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('planned')
+    def restart(cls, actions):
+        cls.write(actions, {'stopped_date': None})
+
+
+class PlanSmoothing(Wizard):
+    __name__ = 'prm.plan.smoothing'
+    __string__ = "Smoothing of the Plan"
+
+    start_state = 'open_'
+    open_ = StateAction('prm.act_smoothing')
+
+    def do_open_(self, action):
+        action['pyson_context'] = PYSONEncoder().encode({
+                'company': self.record.company.id,
+                'start_date': self.record.start_date,
+                'end_date': self.record.end_date,
+                })
+        action['name'] += f" ({self.record.rec_name})"
+        return action, {}

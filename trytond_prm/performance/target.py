@@ -1,0 +1,379 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from calendar import monthrange
+from decimal import Decimal
+
+from dateutil.rrule import MONTHLY, rrule
+
+from trytond.i18n import gettext
+from trytond.model import Index, ModelSQL, ModelView, Unique, fields
+from trytond.modules.currency.fields import Monetary
+from trytond.pool import Pool
+from trytond.pyson import Bool, Eval, If
+from trytond.transaction import Transaction
+
+from .exceptions import TargetOverlapWarning, TargetValidationError
+
+# The order is part of the identifier of the rows of the report.
+SCOPES = [
+    ('company', "Company"),
+    ('team', "Team"),
+    ('employee', "Employee"),
+    ('partner', "Partner"),
+    ]
+MEASURES = [
+    ('revenue', "Revenue"),
+    ]
+
+
+def month_weights(start_date, end_date, shares=None):
+    """Return the weight of each month of the period as (date, weight) pairs
+
+    The date is the first day of the month. The weight is the share of the
+    month, 1 without shares, times the part of its days inside the period.
+    """
+    weights = []
+    for month in rrule(
+            MONTHLY, dtstart=start_date.replace(day=1), until=end_date):
+        first = month.date()
+        days = monthrange(first.year, first.month)[1]
+        last = first.replace(day=days)
+        weight = shares[first.month] if shares else Decimal(1)
+        inside = (min(last, end_date) - max(first, start_date)).days + 1
+        if inside != days:
+            weight = weight * inside / days
+        weights.append((first, weight))
+    return weights
+
+
+def spread_months(amount, weights, round_):
+    """Return amount spread on the (date, weight) pairs as a dictionary
+
+    Each month gets round_(amount * weight / sum of weights), the last month
+    with a weight takes the remainder: the sum is exactly amount. Return
+    None if no month has a weight.
+    """
+    total = sum(weight for _, weight in weights)
+    if not total:
+        return None
+    amounts = {
+        date: round_(amount * weight / total) for date, weight in weights}
+    last = max(date for date, weight in weights if weight)
+    amounts[last] += amount - sum(amounts.values())
+    return amounts
+
+
+class Target(ModelSQL, ModelView):
+    __name__ = 'prm.target'
+    __string__ = "Sales Target"
+
+    company = fields.Many2One(
+        'company.company', "Company", required=True, ondelete='RESTRICT')
+    plan = fields.Many2One(
+        'prm.plan', "Plan", ondelete='RESTRICT',
+        domain=[('company', '=', Eval('company', -1))],
+        help="The sales action plan that the target belongs to.")
+    scope = fields.Selection(
+        SCOPES, "Scope", required=True,
+        help="Whose result is measured.")
+    team = fields.Many2One(
+        'prm.team', "Team", ondelete='RESTRICT',
+        domain=[('company', '=', Eval('company', -1))],
+        states={
+            'invisible': Eval('scope') != 'team',
+            'required': Eval('scope') == 'team',
+            })
+    employee = fields.Many2One(
+        'company.employee', "Employee", ondelete='RESTRICT',
+        domain=[('company', '=', Eval('company', -1))],
+        states={
+            'invisible': Eval('scope') != 'employee',
+            'required': Eval('scope') == 'employee',
+            })
+    partner = fields.Many2One(
+        'prm.partner', "Partner", ondelete='RESTRICT',
+        domain=[('company', '=', Eval('company', -1))],
+        states={
+            'invisible': Eval('scope') != 'partner',
+            'required': Eval('scope') == 'partner',
+            })
+    measure = fields.Selection(
+        MEASURES, "Measure", required=True, sort=False,
+        help="What is counted. The revenue is the posted invoice lines less "
+        "the credit notes, by invoice date.")
+    start_date = fields.Date(
+        "Start Date", required=True,
+        domain=[
+            If(Eval('start_date') & Eval('end_date'),
+                ('start_date', '<=', Eval('end_date')),
+                ()),
+            ])
+    end_date = fields.Date(
+        "End Date", required=True,
+        domain=[
+            If(Eval('start_date') & Eval('end_date'),
+                ('end_date', '>=', Eval('start_date')),
+                ()),
+            ])
+    floor = Monetary(
+        "Floor", currency='currency', digits='currency',
+        help="The result below which the period is a failure.")
+    target = Monetary(
+        "Target", currency='currency', digits='currency', required=True,
+        domain=[('target', '>=', 0)],
+        help="The result to reach over the whole period.")
+    stretch = Monetary(
+        "Stretch", currency='currency', digits='currency',
+        help="The ambitious result, above the target.")
+    seasonality = fields.Many2One(
+        'prm.seasonality', "Seasonality", ondelete='RESTRICT',
+        domain=[('company', '=', Eval('company', -1))],
+        help="The profile that weighs the months. "
+        "All months weigh the same when empty.")
+    lines = fields.One2Many(
+        'prm.target.line', 'target', "Months", readonly=True,
+        help="The amounts of the months; they total exactly the ones of the "
+        "target.")
+    currency = fields.Function(
+        fields.Many2One('currency.currency', "Currency"),
+        'on_change_with_currency')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        cls._sql_indexes.update({
+                Index(
+                    t,
+                    (t.company, Index.Equality()),
+                    (t.scope, Index.Equality(cardinality='low')),
+                    (t.start_date, Index.Range())),
+                Index(
+                    t, (t.start_date, Index.Range(order='DESC')),
+                    (t.id, Index.Range(order='DESC'))),
+                Index(t, (t.plan, Index.Equality())),
+                })
+        cls._order = [
+            ('start_date', 'DESC'), ('scope', 'ASC'), ('id', 'DESC')]
+        cls._buttons.update({
+                'spread': {
+                    'icon': 'tryton-refresh',
+                    },
+                })
+
+    @classmethod
+    def default_company(cls):
+        return Transaction().context.get('company')
+
+    @classmethod
+    def default_scope(cls):
+        return 'company'
+
+    @classmethod
+    def default_measure(cls):
+        return 'revenue'
+
+    @fields.depends('scope')
+    def on_change_scope(self):
+        for name in self._subject_fields():
+            if name != self.scope:
+                setattr(self, name, None)
+
+    @fields.depends('plan', '_parent_plan.start_date', '_parent_plan.end_date',
+        'start_date', 'end_date')
+    def on_change_plan(self):
+        if self.plan:
+            self.start_date = self.start_date or self.plan.start_date
+            self.end_date = self.end_date or self.plan.end_date
+
+    @fields.depends('company')
+    def on_change_with_currency(self, name=None):
+        return self.company.currency if self.company else None
+
+    @classmethod
+    def _subject_fields(cls):
+        return [scope for scope, _ in SCOPES if scope != 'company']
+
+    @property
+    def subject(self):
+        "The record whose result is measured"
+        return getattr(self, self.scope)
+
+    def get_rec_name(self, name):
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        lang = Lang.get()
+        return ' '.join([
+                self.subject.rec_name,
+                lang.strftime(self.start_date),
+                '–',
+                lang.strftime(self.end_date),
+                ])
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        _, operator, value = clause
+        bool_op = 'AND' if operator.startswith('!') or (
+            operator.startswith('not ')) else 'OR'
+        return [bool_op,
+            ('plan.rec_name', operator, value),
+            *((f'{name}.rec_name', operator, value)
+                for name in cls._subject_fields()),
+            ]
+
+    @classmethod
+    def validate_fields(cls, targets, field_names):
+        super().validate_fields(targets, field_names)
+        cls.check_levels(targets, field_names)
+        cls.check_overlap(targets, field_names)
+
+    @classmethod
+    def check_levels(cls, targets, field_names=None):
+        "Refuse a floor above the target or a stretch below it"
+        if field_names is not None and not (
+                field_names & {'floor', 'target', 'stretch'}):
+            return
+        for target in targets:
+            if ((target.floor is not None
+                        and not 0 <= target.floor <= target.target)
+                    or (target.stretch is not None
+                        and target.stretch < target.target)):
+                raise TargetValidationError(gettext(
+                        'prm.msg_target_levels', target=target.rec_name))
+
+    @classmethod
+    def check_overlap(cls, targets, field_names=None):
+        "Warn that targets of the same scope add up on the common months"
+        pool = Pool()
+        Warning = pool.get('res.user.warning')
+        if field_names is not None and not (
+                field_names & {'company', 'scope', 'measure', 'start_date',
+                    'end_date', *cls._subject_fields()}):
+            return
+        same_scopes = {}
+        for target in cls.search([
+                    ('company', 'in', list({t.company.id for t in targets})),
+                    ('scope', 'in', list({t.scope for t in targets})),
+                    ('end_date', '>=', min(t.start_date for t in targets)),
+                    ('start_date', '<=', max(t.end_date for t in targets)),
+                    ],
+                order=[('id', 'ASC')]):
+            same_scopes.setdefault(target._key, []).append(target)
+        for target in targets:
+            for other in same_scopes[target._key]:
+                if (other != target
+                        and other.start_date <= target.end_date
+                        and other.end_date >= target.start_date):
+                    warning_name = Warning.format('target_overlap', [target])
+                    if Warning.check(warning_name):
+                        raise TargetOverlapWarning(
+                            warning_name, gettext(
+                                'prm.msg_target_overlap',
+                                target=target.rec_name,
+                                other=other.rec_name))
+
+    @property
+    def _key(self):
+        return (self.company, self.scope, self.subject, self.measure)
+
+    @classmethod
+    def preprocess_values(cls, mode, values):
+        values = super().preprocess_values(mode, values)
+        if 'scope' in values:
+            for name in cls._subject_fields():
+                if name != values['scope']:
+                    values[name] = None
+        return values
+
+    @classmethod
+    def on_modification(cls, mode, targets, field_names=None):
+        super().on_modification(mode, targets, field_names=field_names)
+        if mode == 'create' or (
+                mode == 'write'
+                and field_names & {'start_date', 'end_date', 'floor',
+                    'target', 'stretch', 'seasonality', 'company'}):
+            cls._spread(targets)
+
+    @classmethod
+    @ModelView.button
+    def spread(cls, targets):
+        "Compute again the months, after a change of the seasonality"
+        cls._spread(targets)
+
+    @classmethod
+    def _spread(cls, targets):
+        pool = Pool()
+        Line = pool.get('prm.target.line')
+        Line.delete([line for target in targets for line in target.lines])
+        Line.save([
+                line for target in targets for line in target.get_lines()])
+
+    def get_lines(self):
+        """Return the unsaved lines of the months
+
+        The floor, the target and the stretch are each spread by the shares
+        of the months of the period, normalised over the period, and rounded
+        in the currency of the company.
+        """
+        pool = Pool()
+        Line = pool.get('prm.target.line')
+        weights = month_weights(
+            self.start_date, self.end_date,
+            self.seasonality.shares if self.seasonality else None)
+        if not any(weight for _, weight in weights):
+            raise TargetValidationError(gettext(
+                    'prm.msg_target_no_share',
+                    target=self.rec_name,
+                    seasonality=self.seasonality.rec_name))
+        spreads = {
+            name: spread_months(amount, weights, self._round)
+            for name in ['floor', 'target', 'stretch']
+            if (amount := getattr(self, name)) is not None}
+        return [
+            Line(
+                target=self,
+                date=date,
+                amount=spreads['target'][date],
+                floor=spreads.get('floor', {}).get(date),
+                stretch=spreads.get('stretch', {}).get(date))
+            for date, _ in weights]
+
+    def _round(self, amount):
+        return self.currency.round(amount)
+
+
+class TargetLine(ModelSQL, ModelView):
+    __name__ = 'prm.target.line'
+    __string__ = "Sales Target Month"
+
+    target = fields.Many2One(
+        'prm.target', "Target", required=True, ondelete='CASCADE')
+    date = fields.Date(
+        "Month", required=True, help="The first day of the month.")
+    amount = Monetary(
+        "Amount", currency='currency', digits='currency', required=True)
+    floor = Monetary("Floor", currency='currency', digits='currency')
+    stretch = Monetary("Stretch", currency='currency', digits='currency')
+    currency = fields.Function(
+        fields.Many2One('currency.currency', "Currency"),
+        'on_change_with_currency')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        cls.__access__.add('target')
+        cls._sql_constraints.append(
+            ('date_unique', Unique(t, t.target, t.date),
+                'prm.msg_target_line_date_unique'))
+        cls._sql_indexes.add(Index(t, (t.date, Index.Range())))
+        cls._order = [('target', 'DESC'), ('date', 'ASC'), ('id', 'ASC')]
+
+    @fields.depends('target', '_parent_target.currency')
+    def on_change_with_currency(self, name=None):
+        return self.target.currency if self.target else None
+
+    def get_rec_name(self, name):
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        return f"{self.target.rec_name} {Lang.get().strftime(self.date)}"
