@@ -12,13 +12,14 @@ from trytond.modules.company.model import reset_employee, set_employee
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 from trytond.pyson import Eval, If, PYSONEncoder
-from trytond.tools import grouped_slice, reduce_ids
 from trytond.transaction import Transaction
 from trytond.wizard import StateAction, Wizard
 
 from ..tools import sql_sum
 from .exceptions import ActionStopError, PlanAccessError
 from .performance import smoothing
+
+_in = fields.SQL_OPERATORS['in']
 
 
 class Plan(Workflow, ModelSQL, ModelView):
@@ -187,18 +188,17 @@ class Plan(Workflow, ModelSQL, ModelView):
             name: {p.id: p.currency.round(Decimal(0)) for p in plans}
             for name in names}
         currencies = {p.id: p.currency for p in plans}
-        for sub_plans in grouped_slice(plans):
-            cursor.execute(*action.select(
-                    action.plan,
-                    *(sql_sum(cls._amount_column(action, name)).as_(name)
-                        for name in names),
-                    where=reduce_ids(action.plan, [p.id for p in sub_plans]),
-                    group_by=[action.plan]))
-            for plan, *values in cursor:
-                for name, value in zip(names, values):
-                    if value is not None:
-                        amounts[name][plan] = currencies[plan].round(
-                            Decimal(str(value)))
+        cursor.execute(*action.select(
+                action.plan,
+                *(sql_sum(cls._amount_column(action, name)).as_(name)
+                    for name in names),
+                where=_in(action.plan, [p.id for p in plans]),
+                group_by=[action.plan]))
+        for plan, *values in cursor:
+            for name, value in zip(names, values):
+                if value is not None:
+                    amounts[name][plan] = currencies[plan].round(
+                        Decimal(str(value)))
         return amounts
 
     @classmethod
@@ -602,8 +602,7 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     @ModelView.button
     @Workflow.transition('running')
     def run(cls, actions):
-        cls.write(
-            [a for a in actions if a.done_date], {'done_date': None})
+        cls.write(actions, {'state': 'running', 'done_date': None})
 
     @classmethod
     @ModelView.button
@@ -629,7 +628,7 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     @ModelView.button
     @Workflow.transition('planned')
     def restart(cls, actions):
-        cls.write(actions, {'stopped_date': None})
+        cls.write(actions, {'state': 'planned', 'stopped_date': None})
 
 
 class PlanSmoothing(Wizard):

@@ -52,6 +52,8 @@ class Seasonality(DeactivableMixin, ModelSQL, ModelView):
     def create(cls, vlist):
         with Transaction().set_context(_prm_seasonality=True):
             seasonalities = super().create(vlist)
+        # The records must not keep the context
+        seasonalities = cls.browse([s.id for s in seasonalities])
         cls.check_total(seasonalities)
         return seasonalities
 
@@ -124,7 +126,8 @@ class SeasonalityLine(ModelSQL, ModelView):
         super().on_modification(mode, lines, field_names=field_names)
         if mode in {'create', 'write'} and not Transaction().context.get(
                 '_prm_seasonality'):
-            Seasonality.check_total({line.seasonality for line in lines})
+            Seasonality.check_total(Seasonality.browse(
+                    {line.seasonality.id for line in lines}))
 
     @classmethod
     def on_delete(cls, lines):

@@ -279,9 +279,10 @@ class Target(ModelSQL, ModelView):
     @classmethod
     def preprocess_values(cls, mode, values):
         values = super().preprocess_values(mode, values)
-        if 'scope' in values:
+        if mode == 'create' or 'scope' in values:
+            scope = values.get('scope') or cls.default_scope()
             for name in cls._subject_fields():
-                if name != values['scope']:
+                if name != scope:
                     values[name] = None
         return values
 

@@ -1,0 +1,871 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+import unittest
+from calendar import monthrange
+from decimal import Decimal as D
+
+from dateutil.relativedelta import relativedelta
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trytond.modules.account.tests import create_chart, get_fiscalyear
+from trytond.modules.account_invoice.tests import set_invoice_sequences
+from trytond.modules.company.tests import (
+    create_company, create_employee, set_company)
+from trytond.modules.currency.tests import add_currency_rate, create_currency
+from trytond.modules.prm.trytond_prm.performance.exceptions import (
+    ActionStopError, PlanAccessError, SeasonalityError, TargetOverlapWarning,
+    TargetValidationError, TeamMemberOverlapError)
+from trytond.modules.prm.trytond_prm.performance.performance import (
+    Month, smoothing)
+from trytond.modules.prm.trytond_prm.performance.target import (
+    month_weights, spread_months)
+from trytond.pool import Pool
+from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.transaction import Transaction
+
+from .tools import count_statements
+
+SERVICES = '0.09 0.08 0.10 0.09 0.08 0.09 0.05 0.03 0.09 0.10 0.10 0.10'
+TARGETS = '''
+51496.07 45774.29 57217.86 51496.07 45774.29 51496.07
+28608.93 17165.36 51496.07 57217.86 57217.86 57217.87
+'''
+ACTUALS_2007 = '''
+49043.88 43594.56 54493.19 49043.87 43594.55 49043.88
+27246.61 16347.97 35311.58 35965.53 32136.02 35915.42
+'''
+
+
+def decimals(text):
+    return list(map(D, text.split()))
+
+
+def date(text):
+    return dt.date.fromisoformat(text)
+
+
+def cents(amount):
+    return amount.quantize(D('0.01'))
+
+
+def create_seasonality(company, shares=SERVICES, name="Services"):
+    Seasonality = Pool().get('prm.seasonality')
+    seasonality, = Seasonality.create([{
+                'name': name,
+                'company': company.id,
+                'lines': [('create', [
+                            {'month': i, 'share': share}
+                            for i, share in enumerate(decimals(shares), 1)])],
+                }])
+    return seasonality
+
+
+def create_target(company, amount, start, end, **values):
+    Target = Pool().get('prm.target')
+    target, = Target.create([{
+                'company': company.id,
+                'target': D(amount),
+                'start_date': date(start),
+                'end_date': date(end),
+                **{k: getattr(v, 'id', v) for k, v in values.items()},
+                }])
+    return target
+
+
+def setup_accounting(company, *years):
+    pool = Pool()
+    FiscalYear = pool.get('account.fiscalyear')
+    create_chart(company)
+    for year in years:
+        fiscalyear = set_invoice_sequences(
+            get_fiscalyear(company, today=dt.date(year, 1, 1)))
+        fiscalyear.save()
+        FiscalYear.create_period([fiscalyear])
+
+
+def create_invoices(company, *rows, post=True):
+    "Create the customer invoices of (party, date, *amounts)"
+    pool = Pool()
+    Account = pool.get('account.account')
+    Invoice = pool.get('account.invoice')
+    Journal = pool.get('account.journal')
+    PaymentTerm = pool.get('account.invoice.payment_term')
+    revenue, = Account.search([
+            ('type.revenue', '=', True),
+            ('closed', '!=', True),
+            ('company', '=', company.id)],
+        limit=1)
+    receivable, = Account.search([
+            ('type.receivable', '=', True),
+            ('closed', '!=', True),
+            ('company', '=', company.id)],
+        limit=1)
+    journal, = Journal.search([('type', '=', 'revenue')], limit=1)
+    term, = PaymentTerm.create([{
+                'name': "Direct",
+                'lines': [('create', [{'type': 'remainder'}])],
+                }])
+    invoices = []
+    for party, day, *amounts in rows:
+        currency = company.currency
+        if not isinstance(amounts[-1], str):
+            currency = amounts.pop()
+        invoices.append({
+                'company': company.id,
+                'type': 'out',
+                'party': party.id,
+                'invoice_address': party.addresses[0].id,
+                'invoice_date': date(day),
+                'journal': journal.id,
+                'account': receivable.id,
+                'currency': currency.id,
+                'payment_term': term.id,
+                'lines': [('create', [{
+                                'type': 'line',
+                                'company': company.id,
+                                'currency': currency.id,
+                                'account': revenue.id,
+                                'quantity': 1 if D(amount) >= 0 else -1,
+                                'unit_price': abs(D(amount)),
+                                } for amount in amounts])],
+                })
+    invoices = Invoice.create(invoices)
+    if post:
+        with Transaction().set_context(_skip_warnings=True):
+            Invoice.post(invoices)
+    return invoices
+
+
+def create_parties(count=1):
+    Party = Pool().get('party.party')
+    return Party.create([
+            {'name': f"Party {i}", 'addresses': [('create', [{}])]}
+            for i in range(count)])
+
+
+def create_partners(company, parties, *employees):
+    Partner = Pool().get('prm.partner')
+    return Partner.create([{
+                'company': company.id,
+                'party': party.id,
+                'start_date': date('2006-01-01'),
+                'manager': employee.id,
+                } for party, employee in zip(parties, employees)])
+
+
+def performances(domain=None, **context):
+    Performance = Pool().get('prm.performance')
+    with Transaction().set_context(**context):
+        return Performance.search(
+            domain or [], order=[('date', 'ASC'), ('id', 'ASC')])
+
+
+class SpreadTestCase(unittest.TestCase):
+    "Test the spread of a target without database"
+
+    @given(
+        st.decimals(
+            min_value=0, max_value=10 ** 9, places=2, allow_nan=False),
+        st.dates(min_value=dt.date(2000, 1, 1), max_value=dt.date(2030, 1, 1)),
+        st.integers(0, 1200),
+        st.one_of(st.none(), st.lists(
+                st.integers(0, 100), min_size=12, max_size=12)))
+    def test_spread(self, amount, start, days, shares):
+        "The months of any period total the amount to the cent"
+        if shares:
+            if not sum(shares):
+                return
+            shares = {
+                i: D(share) / sum(shares)
+                for i, share in enumerate(shares, 1)}
+        end = start + dt.timedelta(days=days)
+
+        weights = month_weights(start, end, shares)
+        amounts = spread_months(amount, weights, cents)
+
+        self.assertEqual(
+            len(weights),
+            (end.year - start.year) * 12 + end.month - start.month + 1)
+        if amounts is None:
+            self.assertFalse(any(w for _, w in weights))
+        else:
+            self.assertEqual(sum(amounts.values()), amount)
+            for month, weight in weights:
+                self.assertEqual(month.day, 1)
+                if not weight:
+                    self.assertEqual(amounts[month], 0)
+
+    def test_weights(self):
+        "A month counts for its days inside the period"
+        self.assertEqual(
+            month_weights(date('2024-01-17'), date('2024-03-31')), [
+                (date('2024-01-01'), D(15) / 31),
+                (date('2024-02-01'), D(1)),
+                (date('2024-03-01'), D(1)),
+                ])
+
+    def test_half(self):
+        "A half cent of an equal split is rounded once, to even"
+        amounts = spread_months(
+            D('0.03'), month_weights(date('2024-01-01'), date('2024-06-30')),
+            cents)
+        self.assertEqual(
+            list(amounts.values()),
+            [D(0)] * 5 + [D('0.03')])
+
+    def test_smoothing(self):
+        "The smoothing of the worked example"
+        months = [
+            Month(date(f'2024-{i:02}-01'), D(target), D(actual))
+            for i, (target, actual) in enumerate([
+                    (80, 90), (100, 120), (60, 30), (60, 60)], 1)]
+        # (90 + 100 + 30 + 60) / (4 × 100)
+        self.assertEqual(smoothing(months), (D(100), D('0.7'), [
+                    (date('2024-01-01'), D(10)),
+                    (date('2024-03-01'), D(70)),
+                    (date('2024-04-01'), D(40)),
+                    ]))
+
+    def test_smoothing_without_target(self):
+        "There is no smoothing without target"
+        for months in [[], [Month(date('2024-01-01'), D(0), D(10))]]:
+            self.assertEqual(smoothing(months), (None, None, []))
+
+    @given(st.lists(
+            st.tuples(st.integers(0, 10 ** 9), st.integers(-100, 10 ** 9)),
+            min_size=1))
+    def test_smoothing_bounds(self, figures):
+        "The troughs are what the smoothing lacks to be 1"
+        level, result, troughs = smoothing([
+                Month(i, D(t), D(a)) for i, (t, a) in enumerate(figures)])
+        if level is not None:
+            self.assertLessEqual(result, 1)
+            self.assertEqual(
+                result,
+                round(1 - sum(a for _, a in troughs)
+                    / (len(figures) * level), 6))
+
+
+class PerformanceTestCase(unittest.TestCase):
+    "Test the performance room"
+
+    @classmethod
+    def setUpClass(cls):
+        activate_module('prm')
+
+    @with_transaction()
+    def test_story(self):
+        "The targets and the smoothing of 2007 are those of the story"
+        pool = Pool()
+        Performance = pool.get('prm.performance')
+        Plan = pool.get('prm.plan')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2007)
+            seasonality = create_seasonality(company)
+            target = create_target(
+                company, '572178.60', '2007-01-01', '2007-12-31',
+                seasonality=seasonality)
+            self.assertEqual(
+                [l.date for l in target.lines],
+                [dt.date(2007, i, 1) for i in range(1, 13)])
+            self.assertEqual(
+                [l.amount for l in target.lines], decimals(TARGETS))
+
+            party, = create_parties()
+            create_invoices(company, *(
+                    (party, f'2007-{i:02}-{monthrange(2007, i)[1]}', amount)
+                    for i, amount in enumerate(ACTUALS_2007.split(), 1)))
+            months = performances()
+            self.assertEqual(len(months), 12)
+            self.assertEqual(
+                [m.date for m in months], [l.date for l in target.lines])
+            self.assertEqual({m.scope for m in months}, {'company'})
+            self.assertEqual([m.target for m in months], decimals(TARGETS))
+            self.assertEqual(
+                [m.actual for m in months], decimals(ACTUALS_2007))
+            self.assertEqual(
+                [m.gap for m in months], [
+                    a - t for a, t in zip(
+                        decimals(ACTUALS_2007), decimals(TARGETS))])
+            self.assertEqual(months[-1].cumulative_target, D('572178.60'))
+            self.assertEqual(
+                months[-1].cumulative_actual, sum(decimals(ACTUALS_2007)))
+            self.assertEqual(
+                months[-1].cumulative_gap,
+                sum(decimals(ACTUALS_2007)) - D('572178.60'))
+            self.assertEqual(months[0].attainment, D('0.9524'))
+            self.assertEqual(months[0].currency, company.currency)
+
+            result = Performance.smoothing(
+                company, date('2007-01-01'), date('2007-12-31'))
+            self.assertEqual(result.level, D('57217.87'))
+            self.assertEqual(result.smoothing, D('0.687048'))
+            self.assertEqual(
+                sum(amount for _, amount in result.troughs),
+                12 * D('57217.87') - sum(decimals(ACTUALS_2007)))
+
+            plan, = Plan.create([{
+                        'name': "PAC 2007",
+                        'company': company.id,
+                        'start_date': date('2007-01-01'),
+                        'end_date': date('2007-12-31'),
+                        }])
+            self.assertEqual(plan.level, D('57217.87'))
+            self.assertEqual(plan.smoothing, D('0.687048'))
+
+    @with_transaction()
+    def test_smoothing_report(self):
+        "Each trough lists the actions that fill it"
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        Plan = pool.get('prm.plan')
+        Smoothing = pool.get('prm.smoothing')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2024)
+            create_target(
+                company, '1200', '2024-01-01', '2024-12-31',
+                seasonality=create_seasonality(
+                    company, '0.05 0.05 ' + '0.09 ' * 10))
+            party, = create_parties()
+            create_invoices(
+                company, (party, '2024-01-15', '200'),
+                (party, '2024-02-15', '8'))
+            plan, = Plan.create([{
+                        'name': "PAC 2024",
+                        'company': company.id,
+                        'start_date': date('2024-01-01'),
+                        'end_date': date('2024-12-31'),
+                        }])
+            offer, fair, _ = Action.create([{
+                        'plan': plan.id,
+                        'name': "Offer",
+                        'expected_revenue': D('100.01'),
+                        'actual_revenue': D('8'),
+                        'fills': ['2', '3'],
+                        }, {
+                        'plan': plan.id,
+                        'name': "Fair",
+                        'expected_revenue': D('200'),
+                        'fills': ['3'],
+                        }, {
+                        'plan': plan.id,
+                        'name': "Nothing to fill",
+                        'expected_revenue': D('500'),
+                        }])
+            months = Smoothing.search([])
+            self.assertEqual(len(months), 12)
+            self.assertEqual({m.level for m in months}, {D(108)})
+            self.assertEqual(
+                [m.trough for m in months[:3]], [D(0), D(100), D(108)])
+            self.assertEqual(
+                {m.smoothing for m in months}, {round(
+                        D(108 + 8) / (12 * 108), 6)})
+            self.assertEqual(
+                [m.actions for m in months[:4]],
+                [(), (offer,), (fair, offer), ()])
+            self.assertEqual(
+                [m.expected for m in months[:4]],
+                [D(0), D('50.00'), D('250.01'), D(0)])
+            self.assertEqual(
+                [m.obtained for m in months[:4]],
+                [D(0), D('4'), D('4'), D(0)])
+
+            with Transaction().set_context(
+                    start_date=date('2024-01-01'),
+                    end_date=date('2024-02-29')):
+                months = Smoothing.search([])
+                self.assertEqual(len(months), 2)
+                self.assertEqual({m.level for m in months}, {D(60)})
+                self.assertEqual(
+                    {m.smoothing for m in months}, {round(D(68) / 120, 6)})
+
+    @with_transaction()
+    def test_months(self):
+        "The months without sales count and the years do not mix"
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2023, 2024)
+            create_target(company, '1200', '2024-01-01', '2024-12-31')
+            party, = create_parties()
+            create_invoices(
+                company, (party, '2023-02-10', '50', '25.5'),
+                (party, '2024-02-10', '300'),
+                (party, '2024-02-11', '-40'),
+                (party, '2024-12-31', '10'))
+            create_invoices(company, (party, '2024-03-01', '7'), post=False)
+
+            months = {m.date: m for m in performances()}
+            self.assertEqual(len(months), 13)
+            february = months[date('2023-02-01')]
+            self.assertEqual(february.actual, D('75.50'))
+            self.assertEqual(february.target, D(0))
+            self.assertIsNone(february.attainment)
+            january = months[date('2024-01-01')]
+            self.assertEqual(january.actual, D(0))
+            self.assertEqual(january.gap, D(-100))
+            february = months[date('2024-02-01')]
+            self.assertEqual(february.actual, D(260))
+            self.assertEqual(february.gap, D(160))
+            self.assertEqual(february.attainment, D('2.6'))
+            self.assertEqual(february.cumulative_actual, D(260))
+            self.assertEqual(february.cumulative_target, D(200))
+            self.assertEqual(months[date('2024-03-01')].gap, D(-100))
+            self.assertEqual(
+                months[date('2024-12-01')].cumulative_actual, D(270))
+
+            months = performances(
+                start_date=date('2023-02-15'), end_date=date('2024-02-01'))
+            self.assertEqual(
+                [m.date for m in months],
+                list(map(date, ['2023-02-01', '2024-01-01', '2024-02-01'])))
+            self.assertEqual(
+                [m.cumulative_actual for m in months],
+                [D('75.50'), D('75.50'), D('335.50')])
+
+    @with_transaction()
+    def test_scopes(self):
+        "A euro counts for the partner, employee and team of its date"
+        pool = Pool()
+        Manager = pool.get('prm.partner.manager')
+        Performance = pool.get('prm.performance')
+        Team = pool.get('prm.team')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2024)
+            john, jane = (
+                create_employee(company, name) for name in ["John", "Jane"])
+            parties = create_parties(3)
+            partners = create_partners(company, parties, john, jane)
+            manager, = partners[0].managers
+            manager.end_date = date('2024-02-14')
+            manager.save()
+            Manager.create([{
+                        'partner': partners[0].id,
+                        'employee': jane.id,
+                        'start_date': date('2024-02-15'),
+                        }])
+            direct, indirect = Team.create([{
+                        'name': "Direct",
+                        'company': company.id,
+                        'members': [('create', [
+                                    {'employee': john.id},
+                                    {'employee': jane.id,
+                                        'end_date': date('2024-02-29')}])],
+                        }, {
+                        'name': "Indirect",
+                        'company': company.id,
+                        'members': [('create', [
+                                    {'employee': jane.id,
+                                        'start_date': date('2024-03-01')}])],
+                        }])
+            invoices = create_invoices(
+                company,
+                (parties[0], '2024-02-14', '1'),
+                (parties[0], '2024-02-15', '10'),
+                (parties[1], '2024-02-15', '100'),
+                (parties[2], '2024-02-15', '1000'),
+                (parties[0], '2024-03-15', '10000'),
+                )
+
+            def figures(scope):
+                return {
+                    (m.subject, m.date.month): m.actual
+                    for m in performances(scope=scope)}
+
+            self.assertEqual(figures('company'), {
+                    (company, 2): D(1111), (company, 3): D(10000)})
+            self.assertEqual(figures('partner'), {
+                    (partners[0], 2): D(11),
+                    (partners[0], 3): D(10000),
+                    (partners[1], 2): D(100)})
+            self.assertEqual(figures('employee'), {
+                    (john, 2): D(1),
+                    (jane, 2): D(110),
+                    (jane, 3): D(10000)})
+            self.assertEqual(figures('team'), {
+                    (direct, 2): D(111),
+                    (indirect, 3): D(10000)})
+            self.assertEqual(len(performances()), 2)
+            self.assertEqual(
+                [m.actual for m in performances(
+                        scope='employee', employee=john.id)], [D(1)])
+
+            create_target(
+                company, '90', '2024-02-01', '2024-02-29', scope='employee',
+                employee=jane)
+            rows = performances([('scope', '=', 'employee')])
+            self.assertEqual(
+                [(m.employee, m.date.month, m.gap) for m in rows],
+                [(jane, 2, D(20)), (jane, 3, D(10000))])
+            self.assertIsNone(rows[0].weighted_pipeline)
+            self.assertEqual(len({m.id for m in performances()}), 4)
+            self.assertEqual(
+                set(Performance.get_invoices(rows[:1])),
+                {invoices[1].id, invoices[2].id})
+            self.assertEqual(
+                set(Performance.get_invoices(
+                        performances(scope='company')[:1])),
+                {i.id for i in invoices[:4]})
+
+    @with_transaction()
+    def test_currency(self):
+        "A foreign invoice counts at the rate of its date, as it was posted"
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2024)
+            add_currency_rate(company.currency, D(1), date('2024-01-01'))
+            dollar = create_currency('usd')
+            add_currency_rate(dollar, D('1.1'), date('2024-01-01'))
+            add_currency_rate(dollar, D('1.3'), date('2024-02-01'))
+            party, = create_parties()
+            create_invoices(
+                company,
+                (party, '2024-01-31', '100', '33.33', dollar),
+                (party, '2024-02-01', '100', dollar))
+            self.assertEqual(
+                [m.actual for m in performances()],
+                [D('90.91') + D('30.30'), D('76.92')])
+
+    @with_transaction()
+    def test_company(self):
+        "The rows are those of the companies of the user"
+        company, other = create_company(), create_company("Other")
+        with set_company(other):
+            create_target(other, '12', '2024-01-01', '2024-12-31')
+        with set_company(company):
+            create_target(company, '24', '2024-01-01', '2024-12-31')
+            self.assertEqual(
+                {(m.company, m.target) for m in performances()},
+                {(company, D(2)), (other, D(1))})
+            with Transaction().set_user(1), Transaction().set_context(
+                    _check_access=True, companies=[company.id]):
+                self.assertEqual(
+                    {m.company for m in performances()}, {company})
+
+    @with_transaction()
+    def test_statements(self):
+        "The number of statements does not depend on the number of records"
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        Performance = pool.get('prm.performance')
+        Plan = pool.get('prm.plan')
+        Smoothing = pool.get('prm.smoothing')
+        Target = pool.get('prm.target')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            seasonality = create_seasonality(company)
+            counts = []
+
+            def count(statements):
+                # SQLite can only insert one by one
+                return len([
+                        s for s in statements if not s.startswith('INSERT')])
+
+            for number in [2, 20]:
+                start = date('2000-01-01')
+                values = [{
+                        'company': company.id,
+                        'scope': 'employee',
+                        'employee': employee.id,
+                        'start_date': start + relativedelta(months=12 * i),
+                        'end_date': start + relativedelta(
+                            months=12 * i + 11, day=31),
+                        'target': D(1000 + i),
+                        'floor': D(10),
+                        'seasonality': seasonality.id,
+                        } for i in range(number)]
+                with count_statements() as create:
+                    targets = Target.create(values)
+                with count_statements() as spread:
+                    Target.spread(targets)
+                with count_statements() as search:
+                    records = Performance.search([])
+                with count_statements() as read:
+                    Performance.read(
+                        [r.id for r in records],
+                        list(Performance._fields))
+                plans = Plan.create([{
+                            'company': company.id,
+                            'name': f"Plan {i}",
+                            'start_date': date('2024-01-01'),
+                            'end_date': date('2024-12-31'),
+                            } for i in range(number)])
+                with count_statements() as action:
+                    actions = Action.create([{
+                                'plan': plan.id,
+                                'name': "Action",
+                                'employee': employee.id,
+                                'budget': D(10),
+                                'cost': D(10),
+                                'expected_revenue': D(10),
+                                'why': "Too late",
+                                'fills': ['2'],
+                                } for plan in plans for _ in range(2)])
+                with count_statements() as plan:
+                    Plan.read([p.id for p in plans], list(Plan._fields))
+                with count_statements() as read_action:
+                    Action.read([a.id for a in actions], list(Action._fields))
+                with count_statements() as smoothing:
+                    Smoothing.read(
+                        [s.id for s in Smoothing.search([])],
+                        list(Smoothing._fields))
+                buttons = []
+                for button in [
+                        'run', 'do', 'run', 'shelve', 'restart', 'abandon']:
+                    with count_statements() as statements:
+                        getattr(Action, button)(actions)
+                    buttons.append(count(statements))
+                for button in ['approve', 'draft', 'approve', 'run', 'close']:
+                    with count_statements() as statements:
+                        getattr(Plan, button)(plans)
+                    buttons.append(count(statements))
+                counts.append([
+                        *map(count, [
+                                create, spread, search, read, action, plan,
+                                read_action, smoothing]), *buttons])
+                Action.restart(actions)
+                Action.delete(actions)
+                Plan.write(plans, {'state': 'draft'})
+                Plan.delete(plans)
+                Target.delete(targets)
+            for few, many in zip(*counts):
+                self.assertLessEqual(many, few)
+                self.assertLessEqual(many, 30)
+
+    @with_transaction()
+    def test_target_change(self):
+        "A change of the target spreads it again"
+        company = create_company()
+        with set_company(company):
+            seasonality = create_seasonality(company)
+            target = create_target(
+                company, '100', '2024-01-01', '2024-03-31',
+                floor=D('80'), stretch=D('120.01'))
+            self.assertEqual(
+                [(l.floor, l.amount, l.stretch) for l in target.lines], [
+                    (D('26.67'), D('33.33'), D('40.00')),
+                    (D('26.67'), D('33.33'), D('40.00')),
+                    (D('26.66'), D('33.34'), D('40.01')),
+                    ])
+            target.seasonality = seasonality
+            target.floor = None
+            target.save()
+            self.assertEqual(
+                [(l.floor, l.amount) for l in target.lines], [
+                    (None, D('33.33')),
+                    (None, D('29.63')),
+                    (None, D('37.04')),
+                    ])
+            target.end_date = date('2024-01-31')
+            target.save()
+            self.assertEqual([l.amount for l in target.lines], [D(100)])
+            lines = target.lines
+            target.measure = 'revenue'
+            target.save()
+            self.assertEqual(target.lines, lines)
+
+    @with_transaction()
+    def test_target_scope(self):
+        "A target keeps only the record of its scope"
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            target = create_target(
+                company, '100', '2024-01-01', '2024-03-31',
+                employee=employee)
+            self.assertEqual(target.scope, 'company')
+            self.assertIsNone(target.employee)
+
+    @with_transaction()
+    def test_target_levels(self):
+        "The floor, the target and the stretch must grow"
+        company = create_company()
+        with set_company(company):
+            for levels in [
+                    {'floor': D(101)}, {'stretch': D(99)}, {'floor': D(-1)}]:
+                with self.assertRaisesRegex(
+                        TargetValidationError, "in growing order"):
+                    create_target(
+                        company, '100', '2024-01-01', '2024-03-31', **levels)
+
+    @with_transaction()
+    def test_target_no_share(self):
+        "A target over months without share is refused"
+        company = create_company()
+        with set_company(company):
+            seasonality = create_seasonality(company, '0 1' + ' 0' * 10)
+            with self.assertRaisesRegex(
+                    TargetValidationError,
+                    '"Services" has no share in any of its months'):
+                create_target(
+                    company, '100', '2024-03-01', '2025-01-31',
+                    seasonality=seasonality)
+
+    @with_transaction(user=1)
+    def test_target_overlap(self):
+        "A target with common months raises a warning, then adds up"
+        pool = Pool()
+        Warning = pool.get('res.user.warning')
+        company = create_company()
+        with set_company(company):
+            create_target(company, '120', '2024-01-01', '2024-12-31')
+            create_target(company, '120', '2025-01-01', '2025-12-31')
+            with self.assertRaisesRegex(
+                    TargetOverlapWarning, "Their amounts add up") as cm:
+                create_target(company, '1', '2024-12-01', '2024-12-31')
+            Warning(
+                user=Transaction().user, name=cm.exception.name,
+                always=True).save()
+
+    @with_transaction()
+    def test_seasonality(self):
+        "The shares of a seasonality total 1"
+        company = create_company()
+        with set_company(company):
+            with self.assertRaisesRegex(
+                    SeasonalityError,
+                    '"Services" total 0.9 instead of 1. '
+                    'Change some months by 0.1 in all'):
+                create_seasonality(company, '0.4 0.5')
+            seasonality = create_seasonality(company)
+            self.assertEqual(seasonality.total, 1)
+            self.assertEqual(seasonality.lines[7].month, 8)
+            self.assertEqual(seasonality.lines[7].month_name, "August")
+            first, second = seasonality.lines[:2]
+            with self.assertRaisesRegex(SeasonalityError, "total 1.01 "):
+                first.share = D('0.10')
+                first.save()
+            first.share = D('0.09')
+            first.save()
+            seasonality.write([seasonality], {
+                    'lines': [
+                        ('write', [first.id], {'share': D('0.10')},
+                            [second.id], {'share': D('0.07')}),
+                        ]})
+            with self.assertRaisesRegex(SeasonalityError, "total 0.90 "):
+                seasonality.lines[0].delete([seasonality.lines[0]])
+
+    @with_transaction()
+    def test_team_overlap(self):
+        "An employee is in one team at a time"
+        pool = Pool()
+        Member = pool.get('prm.team.member')
+        Team = pool.get('prm.team')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company, "Jane")
+            direct, indirect = Team.create([
+                    {'name': n, 'company': company.id}
+                    for n in ["Direct", "Indirect"]])
+            Member.create([{
+                        'team': direct.id,
+                        'employee': employee.id,
+                        'end_date': date('2024-05-31')}])
+            copy, = Team.copy([direct])
+            self.assertEqual(copy.name, "Direct (copy)")
+            self.assertEqual(copy.members, ())
+            Member.create([{
+                        'team': indirect.id,
+                        'employee': employee.id,
+                        'start_date': date('2024-06-01')}])
+            with self.assertRaisesRegex(
+                    TeamMemberOverlapError,
+                    '"Jane" cannot be in the team "Indirect" because '
+                    'they are still in the team "Direct"'):
+                Member.create([{
+                            'team': indirect.id,
+                            'employee': employee.id,
+                            'start_date': date('2024-05-31'),
+                            'end_date': date('2024-05-31')}])
+
+    @with_transaction()
+    def test_plan(self):
+        "An approved plan is frozen, its actions live"
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        Plan = pool.get('prm.plan')
+        company = create_company()
+        with set_company(company):
+            plan, = Plan.create([{
+                        'company': company.id,
+                        'name': "PAC",
+                        'start_date': date('2024-01-01'),
+                        'end_date': date('2024-12-31'),
+                        }])
+            fair, extranet, guide = Action.create([
+                    {'plan': plan.id, 'name': name, 'kind': 'event',
+                        'budget': D(100), 'expected_revenue': D(1000)}
+                    for name in ["Fair", "Extranet", "Guide"]])
+            Plan.approve([plan])
+            with self.assertRaisesRegex(
+                    PlanAccessError, '"PAC" is approved'):
+                Plan.write([plan], {'name': "Other"})
+            with self.assertRaisesRegex(
+                    PlanAccessError, 'To delete the plan "PAC"'):
+                Plan.delete([plan])
+            Plan.run([plan])
+
+            Action.run([fair])
+            Action.do([fair])
+            self.assertEqual(fair.state, 'done')
+            self.assertEqual(fair.done_date, dt.date.today())
+            with self.assertRaisesRegex(
+                    ActionStopError, 'To stop the action "Extranet"'):
+                Action.shelve([extranet])
+            for action in [extranet, guide]:
+                action.why = "No time"
+            guide.stopped_date = date('2024-06-30')
+            Action.save([extranet, guide])
+            Action.shelve([extranet])
+            Action.abandon([guide])
+            self.assertEqual(extranet.stopped_date, dt.date.today())
+            self.assertEqual(guide.stopped_date, date('2024-06-30'))
+            self.assertEqual(plan.budget, D(300))
+            self.assertEqual(plan.expected_revenue, D(1000))
+            with self.assertRaisesRegex(
+                    PlanAccessError, 'To delete the action "Guide"'):
+                Action.delete([guide])
+            Action.restart([extranet])
+            self.assertEqual(extranet.state, 'planned')
+            self.assertIsNone(extranet.stopped_date)
+            Plan.close([plan])
+            copy, = Plan.copy([plan])
+            self.assertEqual(copy.state, 'draft')
+            self.assertEqual({a.state for a in copy.actions}, {'planned'})
+
+    @with_transaction()
+    def test_action_late(self):
+        "An action is late when its due date is over and it is not"
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        Plan = pool.get('prm.plan')
+        company = create_company()
+        today = dt.date.today()
+        with set_company(company):
+            plan, = Plan.create([{
+                        'company': company.id,
+                        'name': "PAC",
+                        'start_date': today,
+                        'end_date': today,
+                        }])
+            late, on_time, done, undated = actions = Action.create([
+                    {'plan': plan.id, 'name': "Action", 'due_date': due}
+                    for due in [
+                        today - dt.timedelta(days=1), today,
+                        today - dt.timedelta(days=1), None]])
+            Action.do([done])
+            self.assertEqual(
+                [a.late for a in actions], [True, False, False, False])
+            for domain, result in [
+                    ([('late', '=', True)], {late}),
+                    ([('late', '!=', True)], {on_time, done, undated}),
+                    ([('late', '=', False)], {on_time, done, undated}),
+                    ([('late', 'in', [True, False])], set(actions)),
+                    ([('late', 'in', [])], set()),
+                    ]:
+                self.assertEqual(set(Action.search(domain)), result, domain)
