@@ -722,8 +722,8 @@ class SmoothingMonth(_Report):
             round_ = action.currency.round
             parts = zip(
                 dates,
-                split(action.expected_revenue or 0, len(dates), round_),
-                split(action.actual_revenue or 0, len(dates), round_))
+                split(action.expected_revenue or Decimal(0), len(dates), round_),
+                split(action.actual_revenue or Decimal(0), len(dates), round_))
             for date, expected, obtained in parts:
                 if month := company_months.get((action.company, date)):
                     result['actions'][month.id].append(action.id)
