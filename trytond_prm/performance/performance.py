@@ -719,11 +719,12 @@ class SmoothingMonth(_Report):
             dates = action.filled_dates
             if not dates:
                 continue
-            round_ = action.currency.round
-            parts = zip(
-                dates,
-                split(action.expected_revenue or Decimal(0), len(dates), round_),
-                split(action.actual_revenue or Decimal(0), len(dates), round_))
+            parts = zip(dates, *(
+                    split(
+                        amount or Decimal(0), len(dates),
+                        action.currency.round)
+                    for amount in [
+                        action.expected_revenue, action.actual_revenue]))
             for date, expected, obtained in parts:
                 if month := company_months.get((action.company, date)):
                     result['actions'][month.id].append(action.id)
