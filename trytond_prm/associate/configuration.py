@@ -1,8 +1,30 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-from trytond.model import fields
+from trytond.model import ModelSQL, fields
+from trytond.modules.company.model import CompanyValueMixin
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Eval, Id
+
+
+def _account(string, company, *domain, help=None):
+    return fields.Many2One(
+        'account.account', string,
+        domain=[
+            ('company', '=', company),
+            ('closed', '!=', True),
+            *domain,
+            ],
+        help=help)
+
+
+_PAYABLE = [
+    ('type.payable', '=', True),
+    ('reconcile', '=', True),
+    ('party_required', '=', True),
+    ]
+_ANY = [('type', '!=', None)]
+_CONTEXT = Eval('context', {}).get('company', -1)
+_VALUE = Eval('company', -1)
 
 
 class Configuration(metaclass=PoolMeta):
@@ -19,6 +41,47 @@ class Configuration(metaclass=PoolMeta):
             help="Numbers the transactions of the share register "
             "when they are posted."))
 
+    buyback_sequence = fields.MultiValue(fields.Many2One(
+            'ir.sequence', "Buyback Sequence", required=True,
+            domain=[
+                ('company', 'in',
+                    [Eval('context', {}).get('company', -1), None]),
+                ('sequence_type', '=', Id('prm', 'sequence_type_buyback')),
+                ],
+            help="Numbers the buybacks when they are created."))
+    buyback_journal = fields.MultiValue(fields.Many2One(
+            'account.journal', "Buyback Journal",
+            context={
+                'company': Eval('context', {}).get('company', -1),
+                },
+            help="The journal of the entries of the buybacks."))
+    buyback_account_payable = fields.MultiValue(_account(
+            "Buyback Payable Account", _CONTEXT, *_PAYABLE,
+            help="The account of the debts to the leaving associates."))
+    buyback_account_debit = fields.MultiValue(_account(
+            "Buyback Debit Account", _CONTEXT, *_ANY,
+            help="The account debited with the nominal value of the cancelled "
+            "shares or with the price of the purchased ones."))
+    buyback_account_premium = fields.MultiValue(_account(
+            "Buyback Premium Account", _CONTEXT, *_ANY,
+            help="The account of the difference between the price and the "
+            "nominal value of the cancelled shares."))
+    buyback_account_interest = fields.MultiValue(_account(
+            "Buyback Interest Account", _CONTEXT, *_ANY,
+            help="The expense account of the interest."))
+
+    @classmethod
+    def multivalue_model(cls, field):
+        pool = Pool()
+        if field.startswith('buyback_') and field != 'buyback_sequence':
+            return pool.get('prm.configuration.buyback')
+        return super().multivalue_model(field)
+
+    @classmethod
+    def default_buyback_sequence(cls, **pattern):
+        return cls.multivalue_model(
+            'buyback_sequence').default_buyback_sequence()
+
     @classmethod
     def default_share_transaction_sequence(cls, **pattern):
         return cls.multivalue_model(
@@ -27,6 +90,13 @@ class Configuration(metaclass=PoolMeta):
 
 class ConfigurationSequence(metaclass=PoolMeta):
     __name__ = 'prm.configuration.sequence'
+
+    buyback_sequence = fields.Many2One(
+        'ir.sequence', "Buyback Sequence", required=True,
+        domain=[
+            ('company', 'in', [Eval('company', -1), None]),
+            ('sequence_type', '=', Id('prm', 'sequence_type_buyback')),
+            ])
 
     share_transaction_sequence = fields.Many2One(
         'ir.sequence.strict', "Share Transaction Sequence", required=True,
@@ -44,3 +114,32 @@ class ConfigurationSequence(metaclass=PoolMeta):
             return ModelData.get_id('prm', 'sequence_share_transaction')
         except KeyError:
             return None
+
+    @classmethod
+    def default_buyback_sequence(cls):
+        pool = Pool()
+        ModelData = pool.get('ir.model.data')
+        try:
+            return ModelData.get_id('prm', 'sequence_buyback')
+        except KeyError:
+            return None
+
+
+class ConfigurationBuyback(ModelSQL, CompanyValueMixin):
+    __name__ = 'prm.configuration.buyback'
+    __string__ = "Partner Relationship Configuration Buyback"
+
+    buyback_journal = fields.Many2One(
+        'account.journal', "Buyback Journal",
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'})
+    buyback_account_payable = _account(
+        "Buyback Payable Account", _VALUE, *_PAYABLE)
+    buyback_account_debit = _account(
+        "Buyback Debit Account", _VALUE, *_ANY)
+    buyback_account_premium = _account(
+        "Buyback Premium Account", _VALUE, *_ANY)
+    buyback_account_interest = _account(
+        "Buyback Interest Account", _VALUE, *_ANY)

@@ -34,3 +34,19 @@ class ShareNumberError(UserError):
 
 class SeparationMilestoneValidationError(ValidationError):
     pass
+
+
+class BuybackTermsError(UserError):
+    pass
+
+
+class BuybackScheduleError(UserError):
+    pass
+
+
+class BuybackAccountError(UserError):
+    pass
+
+
+class BuybackCancelError(UserError):
+    pass

@@ -1,0 +1,1324 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from collections import defaultdict
+from decimal import Decimal
+from itertools import groupby
+
+from sql import Cast, Literal, Null
+from sql.aggregate import Min
+from sql.conditionals import Case, Coalesce
+from sql.functions import CharLength, CurrentTimestamp
+from sql.operators import Concat, Exists
+
+from trytond import backend
+from trytond.i18n import gettext
+from trytond.model import (
+    Index, ModelSQL, ModelView, Unique, Workflow, fields)
+from trytond.model.exceptions import AccessError
+from trytond.modules.account.exceptions import PeriodNotFoundError
+from trytond.modules.currency.fields import Monetary
+from trytond.pool import Pool, PoolMeta
+from trytond.pyson import Eval, If
+from trytond.tools import grouped_slice, sqlite_apply_types
+from trytond.transaction import Transaction
+
+from . import schedule
+from .exceptions import (
+    BuybackAccountError, BuybackCancelError, BuybackScheduleError,
+    BuybackTermsError)
+
+_TERMS = {
+    'company', 'party', 'buyer', 'share_class', 'quantity', 'from_number',
+    'unit_price', 'price', 'currency', 'route', 'title_transfer',
+    'signature_date', 'method', 'advance', 'number_of_instalments',
+    'period_months', 'interest_rate', 'day_count'}
+_SETTINGS = {
+    'announcement_date', 'decision_date', 'opposition_end', 'effective_date',
+    'journal', 'account_payable', 'account_debit', 'account_premium',
+    'account_interest'}
+
+
+def _signed(**states):
+    return {
+        'readonly': ~Eval('state').in_(['draft', 'announced']), **states}
+
+
+def _running(**states):
+    return {
+        'readonly': ~Eval('state').in_(['draft', 'announced', 'signed']),
+        **states}
+
+
+class Buyback(Workflow, ModelSQL, ModelView):
+    __name__ = 'prm.buyback'
+    __string__ = "Buyback"
+    _rec_name = 'number'
+
+    number = fields.Char("Number", readonly=True)
+    company = fields.Many2One(
+        'company.company', "Company", required=True, states=_signed())
+    party = fields.Many2One(
+        'party.party', "Associate", required=True, ondelete='RESTRICT',
+        states=_signed(),
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'},
+        help="The leaving associate who sells the shares.")
+    buyer = fields.Many2One(
+        'party.party', "Buyer", ondelete='RESTRICT',
+        states=_signed(
+            invisible=Eval('route') != 'third_party',
+            required=Eval('route') == 'third_party'),
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'},
+        help="The third party who buys the shares.\n"
+        "Leave empty when the company buys them.")
+    share_class = fields.Many2One(
+        'prm.share.class', "Share Class", required=True, ondelete='RESTRICT',
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ],
+        states=_signed())
+    quantity = fields.Integer(
+        "Quantity", required=True,
+        domain=[
+            ('quantity', '>', 0),
+            ],
+        states=_signed())
+    from_number = fields.Integer(
+        "From Number",
+        states=_signed(
+            invisible=~Eval('numbered'),
+            required=(
+                Eval('numbered', False)
+                & ~Eval('state').in_(['draft', 'announced', 'cancelled']))),
+        help="The number of the first share bought.")
+    numbered = fields.Function(
+        fields.Boolean("Numbered"), 'on_change_with_numbered')
+    unit_price = Monetary(
+        "Unit Price", currency='currency', digits=(16, 4), required=True,
+        domain=[
+            ('unit_price', '>=', 0),
+            ],
+        states=_signed(),
+        help="The price negotiated for one share.")
+    price = Monetary(
+        "Price", currency='currency', digits='currency', readonly=True,
+        help="The quantity multiplied by the unit price.")
+    currency = fields.Many2One(
+        'currency.currency', "Currency", required=True, states=_signed())
+    separation = fields.Many2One(
+        'prm.separation', "Separation", ondelete='RESTRICT',
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('party', '=', Eval('party', -1)),
+            ],
+        help="The file of the separation that the buyback belongs to.")
+    leave_reason = fields.Selection([
+            (None, ""),
+            ('disagreement', "Disagreement"),
+            ('resignation', "Resignation"),
+            ('dismissal', "Dismissal"),
+            ('retirement', "Retirement"),
+            ('disability', "Disability"),
+            ('death', "Death"),
+            ('exclusion', "Exclusion"),
+            ('other', "Other"),
+            ], "Leave Reason", sort=False,
+        help="The reason why the associate leaves.")
+    route = fields.Selection([
+            ('capital_reduction', "Capital Reduction"),
+            ('company_purchase', "Purchase by the Company"),
+            ('third_party', "Sale to a Third Party"),
+            ], "Route", required=True, sort=False, states=_signed(),
+        help="What happens to the shares: the company cancels them, "
+        "the company keeps them or a third party buys them.")
+    title_transfer = fields.Selection([
+            ('effective', "On Effective Date"),
+            ('full_payment', "On Full Payment"),
+            ], "Title Transfer", required=True, sort=False, states=_signed(),
+        help="When the shares leave the associate.")
+    announcement_date = fields.Date(
+        "Announcement Date", states=_running(),
+        help="The date from which the shares are reserved.")
+    signature_date = fields.Date(
+        "Signature Date",
+        states=_signed(
+            required=~Eval('state').in_(['draft', 'announced', 'cancelled'])),
+        help="The date from which the due dates and the interest count.")
+    decision_date = fields.Date(
+        "Decision Date", states=_running(),
+        help="The date of the meeting that decides the buyback "
+        "and of its accounting entry.\n"
+        "Leave empty to use the signature date.")
+    opposition_end = fields.Date(
+        "End of Opposition",
+        states=_running(invisible=Eval('route') != 'capital_reduction'),
+        help="The last day on which creditors can oppose to the capital "
+        "reduction. Nothing is due before the next day.")
+    effective_date = fields.Date(
+        "Effective Date",
+        states=_running(invisible=Eval('title_transfer') != 'effective'),
+        help="The date of the share transaction.\n"
+        "Leave empty to use the decision date.")
+    method = fields.Selection([
+            ('constant_principal', "Constant Principal"),
+            ('annuity', "Annuity"),
+            ('bullet', "Bullet"),
+            ('custom', "Custom"),
+            ], "Method", required=True, sort=False, states=_signed(),
+        help="How the principal is spread over the instalments.")
+    advance = Monetary(
+        "Advance", currency='currency', digits='currency',
+        domain=['OR',
+            ('advance', '=', None),
+            ('advance', '>=', 0),
+            ],
+        states=_signed(invisible=Eval('method') == 'custom'),
+        help="The part of the price due at the signature.")
+    number_of_instalments = fields.Integer(
+        "Number of Instalments",
+        domain=['OR',
+            ('number_of_instalments', '=', None),
+            ('number_of_instalments', '>', 0),
+            ],
+        states=_signed(
+            invisible=Eval('method') == 'custom',
+            required=Eval('method') != 'custom'))
+    period_months = fields.Integer(
+        "Period",
+        domain=['OR',
+            ('period_months', '=', None),
+            ('period_months', '>', 0),
+            ],
+        states=_signed(
+            invisible=Eval('method') == 'custom',
+            required=Eval('method') != 'custom'),
+        help="The number of months between two instalments.")
+    interest_rate = fields.Numeric(
+        "Interest Rate", digits=(None, 6),
+        domain=['OR',
+            ('interest_rate', '=', None),
+            ('interest_rate', '>=', 0),
+            ],
+        states=_signed(),
+        help="The rate per year of the interest on the outstanding "
+        "principal.")
+    day_count = fields.Selection([
+            ('30e_360', "30E/360"),
+            ('act_365', "Actual/365"),
+            ('act_360', "Actual/360"),
+            ], "Day Count", required=True, sort=False, states=_signed(),
+        help="How the days of interest are counted in the year.")
+    journal = fields.Many2One(
+        'account.journal', "Journal", states=_running(),
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'})
+    account_payable = fields.Many2One(
+        'account.account', "Payable Account",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('type.payable', '=', True),
+            ('reconcile', '=', True),
+            ('party_required', '=', True),
+            ('closed', '!=', True),
+            ],
+        states=_running(),
+        help="The account of the debt to the associate.")
+    account_debit = fields.Many2One(
+        'account.account', "Debit Account",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('type', '!=', None),
+            ('closed', '!=', True),
+            ],
+        states=_running(),
+        help="The account debited with the nominal value of the cancelled "
+        "shares or with the price of the purchased ones.")
+    account_premium = fields.Many2One(
+        'account.account', "Premium Account",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('type', '!=', None),
+            ('closed', '!=', True),
+            ],
+        states=_running(invisible=Eval('route') != 'capital_reduction'),
+        help="The account of the difference between the price and the "
+        "nominal value of the cancelled shares.")
+    account_interest = fields.Many2One(
+        'account.account', "Interest Account",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('type', '!=', None),
+            ('closed', '!=', True),
+            ],
+        states=_running(),
+        help="The expense account of the interest.")
+    instalments = fields.One2Many(
+        'prm.buyback.instalment', 'buyback', "Instalments",
+        states=_signed())
+    total_interest = fields.Function(Monetary(
+            "Interest", currency='currency', digits='currency'),
+        'get_total_interest')
+    moves = fields.One2Many(
+        'prm.buyback-account.move', 'buyback', "Account Moves",
+        readonly=True)
+    move = fields.Function(fields.Many2One(
+            'account.move', "Move",
+            states={
+                'invisible': ~Eval('move'),
+                },
+            help="The entry that recognises the debt."),
+        'get_move', searcher='search_move')
+    additional_moves = fields.Function(fields.Many2Many(
+            'account.move', None, None, "Additional Moves",
+            states={
+                'invisible': ~Eval('additional_moves'),
+                },
+            help="The other entries of the buyback: interest, reschedules, "
+            "delegations and reversals."),
+        'get_additional_moves', searcher='search_additional_moves')
+    share_transactions = fields.One2Many(
+        'prm.share.transaction', 'origin', "Share Transactions",
+        readonly=True)
+    amount_paid = fields.Function(Monetary(
+            "Amount Paid", currency='currency', digits='currency'),
+        'get_amounts')
+    amount_due = fields.Function(Monetary(
+            "Amount Due", currency='currency', digits='currency',
+            help="What is owed and not yet on its way to be paid."),
+        'get_amounts')
+    next_due_date = fields.Function(fields.Date("Next Due Date"),
+        'get_next_due_date', searcher='search_next_due_date')
+    state = fields.Selection([
+            ('draft', "Draft"),
+            ('announced', "Announced"),
+            ('signed', "Signed"),
+            ('running', "Running"),
+            ('paid', "Paid"),
+            ('cancelled', "Cancelled"),
+            ], "State", readonly=True, required=True, sort=False)
+
+    @classmethod
+    def __setup__(cls):
+        cls.number.search_unaccented = False
+        super().__setup__()
+        table = cls.__table__()
+        cls._order = [('number', 'DESC'), ('id', 'DESC')]
+        cls._sql_indexes.update({
+                Index(table,
+                    (CharLength(table.number), Index.Range(order='DESC')),
+                    (table.number, Index.Range(order='DESC'))),
+                Index(table,
+                    (table.party, Index.Range()),
+                    (table.share_class, Index.Range())),
+                Index(table,
+                    (table.state, Index.Equality(cardinality='low')),
+                    where=table.state.in_([
+                            'draft', 'announced', 'signed', 'running'])),
+                })
+        cls._transitions |= {
+            ('draft', 'announced'),
+            ('announced', 'signed'),
+            ('signed', 'running'),
+            ('running', 'paid'),
+            ('paid', 'running'),
+            ('draft', 'cancelled'),
+            ('announced', 'cancelled'),
+            ('signed', 'cancelled'),
+            ('running', 'cancelled'),
+            }
+        cls._buttons.update({
+                'cancel': {
+                    'invisible': ~Eval('state').in_(
+                        ['draft', 'announced', 'signed', 'running']),
+                    'icon': 'tryton-cancel',
+                    'depends': ['state'],
+                    },
+                'generate_schedule': {
+                    'invisible': ~Eval('state').in_(['draft', 'announced']),
+                    'icon': 'tryton-refresh',
+                    'depends': ['state'],
+                    },
+                'announce': {
+                    'invisible': Eval('state') != 'draft',
+                    'icon': 'tryton-forward',
+                    'depends': ['state'],
+                    },
+                'sign': {
+                    'invisible': Eval('state') != 'announced',
+                    'icon': 'tryton-ok',
+                    'depends': ['state'],
+                    },
+                'run': {
+                    'invisible': Eval('state') != 'signed',
+                    'icon': 'tryton-launch',
+                    'depends': ['state'],
+                    },
+                'process': {},
+                })
+
+    @classmethod
+    def order_number(cls, tables):
+        table, _ = tables[None]
+        return [CharLength(table.number), table.number]
+
+    @classmethod
+    def default_company(cls):
+        return Transaction().context.get('company')
+
+    @classmethod
+    def default_currency(cls):
+        pool = Pool()
+        Company = pool.get('company.company')
+        if company := cls.default_company():
+            return Company(company).currency.id
+
+    @classmethod
+    def default_route(cls):
+        return 'capital_reduction'
+
+    @classmethod
+    def default_title_transfer(cls):
+        return 'full_payment'
+
+    @classmethod
+    def default_method(cls):
+        return 'constant_principal'
+
+    @classmethod
+    def default_number_of_instalments(cls):
+        return 1
+
+    @classmethod
+    def default_period_months(cls):
+        return 1
+
+    @classmethod
+    def default_day_count(cls):
+        return '30e_360'
+
+    @classmethod
+    def default_state(cls):
+        return 'draft'
+
+    @classmethod
+    def _default_setting(cls, name):
+        pool = Pool()
+        Configuration = pool.get('prm.configuration')
+        value = Configuration(1).get_multivalue(
+            f'buyback_{name}', company=cls.default_company())
+        return value.id if value else None
+
+    @classmethod
+    def default_journal(cls):
+        return cls._default_setting('journal')
+
+    @classmethod
+    def default_account_payable(cls):
+        return cls._default_setting('account_payable')
+
+    @classmethod
+    def default_account_debit(cls):
+        return cls._default_setting('account_debit')
+
+    @classmethod
+    def default_account_premium(cls):
+        return cls._default_setting('account_premium')
+
+    @classmethod
+    def default_account_interest(cls):
+        return cls._default_setting('account_interest')
+
+    @fields.depends('share_class')
+    def on_change_with_numbered(self, name=None):
+        return bool(self.share_class and self.share_class.numbered)
+
+    @fields.depends('quantity', 'unit_price', 'currency')
+    def on_change_with_price(self):
+        if self.quantity is None or self.unit_price is None:
+            return None
+        price = self.quantity * self.unit_price
+        return self.currency.round(price) if self.currency else price
+
+    @fields.depends('route')
+    def on_change_route(self):
+        if self.route != 'third_party':
+            self.buyer = None
+
+    @classmethod
+    def get_total_interest(cls, buybacks, name):
+        return {
+            b.id: sum((i.interest or 0 for i in b.instalments), Decimal(0))
+            for b in buybacks}
+
+    @classmethod
+    def get_move(cls, buybacks, name):
+        moves = dict.fromkeys(map(int, buybacks))
+        for buyback in buybacks:
+            for link in buyback.moves:
+                if link.kind == 'recognition':
+                    moves[buyback.id] = link.move.id
+        return moves
+
+    @classmethod
+    def search_move(cls, name, clause):
+        nested = clause[0][len(name):]
+        if (not nested and clause[2] is None
+                and clause[1] in {'=', '!='}):
+            operator = 'not where' if clause[1] == '=' else 'where'
+            return [('moves', operator, [('kind', '=', 'recognition')])]
+        return [('moves', 'where', [
+                    ('kind', '=', 'recognition'),
+                    (f'move{nested}', *clause[1:]),
+                    ])]
+
+    @classmethod
+    def get_additional_moves(cls, buybacks, name):
+        return {
+            b.id: [
+                m.move.id for m in b.moves if m.kind != 'recognition']
+            for b in buybacks}
+
+    @classmethod
+    def search_additional_moves(cls, name, clause):
+        nested = clause[0][len(name):]
+        if (not nested and clause[2] is None
+                and clause[1] in {'=', '!='}):
+            operator = 'not where' if clause[1] == '=' else 'where'
+            return [('moves', operator, [('kind', '!=', 'recognition')])]
+        return [('moves', 'where', [
+                    ('kind', '!=', 'recognition'),
+                    (f'move{nested}', *clause[1:]),
+                    ])]
+
+    @classmethod
+    def get_amounts(cls, buybacks, names):
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        ledgers = Instalment.get_ledgers(
+            [b for b in buybacks if b.state in {'running', 'paid'}])
+        paid, due = {}, {}
+        for buyback in buybacks:
+            ledger = [
+                ledgers[i.id] for i in buyback.instalments
+                if i.id in ledgers]
+            zero = buyback.currency.round(Decimal(0))
+            paid[buyback.id] = sum((l.paid for l in ledger), zero)
+            due[buyback.id] = sum(
+                (l.rest - l.processing for l in ledger), zero)
+        result = {'amount_paid': paid, 'amount_due': due}
+        return {name: result[name] for name in names}
+
+    @classmethod
+    def _next_due_dates(cls):
+        "Return the SQL query of the date of the oldest open due of each"
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        Line = pool.get('account.move.line')
+        Portion = pool.get('prm.buyback.instalment.line')
+        table = cls.__table__()
+        instalment = Instalment.__table__()
+        portion = Portion.__table__()
+        line = Line.__table__()
+        posted = Portion.__table__()
+
+        missing = Literal(False)
+        for nature in ['principal', 'interest']:
+            amount = getattr(Instalment, nature).sql_cast(
+                getattr(instalment, nature))
+            missing |= ((amount > 0)
+                & ~Exists(posted.select(
+                        posted.id,
+                        where=(posted.instalment == instalment.id)
+                        & (posted.nature == nature))))
+        return (table
+            .join(instalment, condition=instalment.buyback == table.id)
+            .join(portion, 'LEFT',
+                condition=portion.instalment == instalment.id)
+            .join(line, 'LEFT', condition=portion.line == line.id)
+            .select(
+                table.id.as_('buyback'),
+                Min(Case(
+                        ((line.id != Null) & (line.reconciliation == Null),
+                            Coalesce(line.maturity_date,
+                                instalment.due_date)),
+                        else_=instalment.due_date)).as_('date'),
+                where=table.state.in_(['signed', 'running'])
+                & (((line.id != Null) & (line.reconciliation == Null))
+                    | missing),
+                group_by=[table.id]))
+
+    @classmethod
+    def get_next_due_date(cls, buybacks, name):
+        cursor = Transaction().connection.cursor()
+        result = dict.fromkeys(map(int, buybacks))
+        query = cls._next_due_dates()
+        query.where &= fields.SQL_OPERATORS['in'](
+            query.columns[0].expression, list(result))
+        if backend.name == 'sqlite':
+            sqlite_apply_types(query, [None, 'DATE'])
+        cursor.execute(*query)
+        result.update(cursor)
+        return result
+
+    @classmethod
+    def search_next_due_date(cls, name, clause):
+        _, operator, value = clause
+        Operator = fields.SQL_OPERATORS[operator]
+        query = cls._next_due_dates()
+        if value is None and operator in {'=', '!='}:
+            query = query.select(query.buyback)
+            return [('id', 'not in' if operator == '=' else 'in', query)]
+        query = query.select(
+            query.buyback,
+            where=Operator(query.date, cls.signature_date.sql_format(value)))
+        return [('id', 'in', query)]
+
+    def get_rec_name(self, name):
+        items = [self.number or f'({self.id})']
+        if self.party:
+            items.append(self.party.rec_name)
+        return ' - '.join(items)
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        _, operator, value = clause
+        if operator.startswith('!') or operator.startswith('not '):
+            bool_op = 'AND'
+        else:
+            bool_op = 'OR'
+        return [bool_op,
+            ('number', *clause[1:]),
+            ('party.rec_name', *clause[1:]),
+            ]
+
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('//page[@id="accounting"]', 'states', {
+                    'invisible': Eval('route') == 'third_party',
+                    }),
+            ('/tree', 'visual', If(
+                    Eval('state').in_(['cancelled', 'paid']), 'muted', '')),
+            ]
+
+    @classmethod
+    def create(cls, vlist):
+        pool = Pool()
+        Configuration = pool.get('prm.configuration')
+        vlist = [v.copy() for v in vlist]
+        to_number = defaultdict(list)
+        default_company = cls.default_company()
+        for values in vlist:
+            if not values.get('number'):
+                to_number[values.get('company', default_company)].append(
+                    values)
+        configuration = Configuration(1)
+        for company, unnumbered in to_number.items():
+            sequence = configuration.get_multivalue(
+                'buyback_sequence', company=company)
+            if sequence:
+                for values, number in zip(
+                        unnumbered, sequence.get_many(len(unnumbered))):
+                    values['number'] = number
+        return super().create(vlist)
+
+    @classmethod
+    def preprocess_values(cls, mode, values):
+        pool = Pool()
+        Currency = pool.get('currency.currency')
+        values = super().preprocess_values(mode, values)
+        if (mode == 'create'
+                and values.get('quantity') is not None
+                and values.get('unit_price') is not None):
+            currency = values.get('currency') or cls.default_currency()
+            if currency:
+                values['price'] = Currency(currency).round(
+                    values['quantity'] * values['unit_price'])
+        return values
+
+    def compute_fields(self, field_names=None):
+        values = super().compute_fields(field_names=field_names)
+        if (field_names is None
+                or field_names & {'quantity', 'unit_price', 'currency'}):
+            price = self.on_change_with_price()
+            if getattr(self, 'price', None) != price:
+                values['price'] = price
+        return values
+
+    @classmethod
+    def validate_fields(cls, buybacks, field_names):
+        super().validate_fields(buybacks, field_names)
+        cls.check_buyer(buybacks, field_names)
+
+    @classmethod
+    def check_buyer(cls, buybacks, field_names=None):
+        "Raise when the associate buys from himself or the buyer is in excess"
+        if field_names and not (field_names & {'party', 'buyer', 'route'}):
+            return
+        for buyback in buybacks:
+            if buyback.buyer and buyback.buyer == buyback.party:
+                raise BuybackTermsError(
+                    gettext('prm.msg_buyback_buyer_party',
+                        buyback=buyback.rec_name,
+                        party=buyback.party.rec_name))
+            if buyback.buyer and buyback.route != 'third_party':
+                raise BuybackTermsError(
+                    gettext('prm.msg_buyback_buyer_route',
+                        buyback=buyback.rec_name))
+
+    @classmethod
+    def check_modification(cls, mode, buybacks, values=None, external=False):
+        super().check_modification(
+            mode, buybacks, values=values, external=external)
+        if mode == 'delete':
+            for buyback in buybacks:
+                if buyback.state != 'draft':
+                    raise AccessError(
+                        gettext('prm.msg_buyback_delete',
+                            buyback=buyback.rec_name))
+        elif mode == 'write':
+            names = values.keys() & (_TERMS | _SETTINGS)
+            if not names or Transaction().context.get('_buyback_amendment'):
+                return
+            for buyback in buybacks:
+                if buyback.state in {'draft', 'announced'}:
+                    continue
+                forbidden = names & _TERMS
+                if buyback.state != 'signed':
+                    forbidden = names
+                if forbidden:
+                    raise AccessError(
+                        gettext('prm.msg_buyback_modify',
+                            **cls.__names__(min(forbidden), buyback)))
+
+    @classmethod
+    def copy(cls, buybacks, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('number')
+        default.setdefault('state', cls.default_state())
+        default.setdefault('moves')
+        default.setdefault('share_transactions')
+        for name in [
+                'announcement_date', 'signature_date', 'decision_date',
+                'opposition_end', 'effective_date', 'instalments']:
+            default.setdefault(name)
+        return super().copy(buybacks, default=default)
+
+    @classmethod
+    def claim(cls, buybacks):
+        """Let nobody else post entries of the buybacks
+
+        The update makes a concurrent transaction that claims the same
+        buybacks wait, and then restart with what this one posted.
+        """
+        table = cls.__table__()
+        cursor = Transaction().connection.cursor()
+        for sub_buybacks in grouped_slice(
+                sorted(buybacks, key=lambda b: b.id), 1000):
+            cursor.execute(*table.update(
+                    [table.write_date], [CurrentTimestamp()],
+                    where=fields.SQL_OPERATORS['in'](
+                        table.id, [b.id for b in sub_buybacks])))
+
+    @property
+    def recognition_date(self):
+        return self.decision_date or self.signature_date
+
+    @property
+    def transfer_date(self):
+        return self.effective_date or self.recognition_date
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('cancelled')
+    def cancel(cls, buybacks):
+        running = [b for b in buybacks if b.state == 'running']
+        if running:
+            cls._check_unpaid(running)
+            # The reconciliation of the reversal must not pay the buyback
+            cls.write(buybacks, {'state': 'cancelled'})
+            cls._reverse(running)
+
+    @classmethod
+    def _check_unpaid(cls, buybacks):
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        ledgers = Instalment.get_ledgers(buybacks)
+        for buyback in buybacks:
+            for instalment in buyback.instalments:
+                ledger = ledgers.get(instalment.id)
+                if ledger and (
+                        ledger.paid or ledger.waived or ledger.processing):
+                    raise BuybackCancelError(
+                        gettext('prm.msg_buyback_cancel_paid',
+                            buyback=buyback.rec_name,
+                            instalment=instalment.rec_name))
+
+    @classmethod
+    def _reverse(cls, buybacks):
+        "Reverse the entries and the share transactions of the buybacks"
+        pool = Pool()
+        BuybackMove = pool.get('prm.buyback-account.move')
+        Line = pool.get('account.move.line')
+        Move = pool.get('account.move')
+        Period = pool.get('account.period')
+        ShareTransaction = pool.get('prm.share.transaction')
+
+        moves, links = [], []
+        for buyback in buybacks:
+            for link in buyback.moves:
+                move = link.move
+                date = move.date
+                try:
+                    period = Period.find(buyback.company, date=date)
+                except PeriodNotFoundError:
+                    date = cls._today(buyback.company)
+                    period = Period.find(buyback.company, date=date)
+                reversal = Move(
+                    company=move.company, journal=move.journal,
+                    period=period, date=date, origin=move)
+                reversal.lines = [Line(
+                        account=l.account, party=l.party, origin=l,
+                        debit=l.credit, credit=l.debit,
+                        second_currency=l.second_currency,
+                        amount_second_currency=(
+                            -l.amount_second_currency
+                            if l.amount_second_currency is not None
+                            else None))
+                    for l in move.lines]
+                moves.append(reversal)
+                links.append((buyback, reversal))
+        Move.save(moves)
+        BuybackMove.create([{
+                    'buyback': b.id,
+                    'move': m.id,
+                    'kind': 'reversal',
+                    } for b, m in links])
+        Move.post(moves)
+        to_reconcile = defaultdict(list)
+        for buyback in cls.browse(buybacks):
+            for link in buyback.moves:
+                for line in link.move.lines:
+                    if line.account.reconcile and not line.reconciliation:
+                        to_reconcile[
+                            buyback, line.account, line.party].append(line)
+        Line.reconcile(*to_reconcile.values())
+        transactions = [
+            t for b in buybacks for t in b.share_transactions
+            if t.state == 'posted' and t.kind != 'reversal'
+            and not t.reversed_by]
+        if transactions:
+            ShareTransaction.create_reversals(
+                list(reversed(transactions)),
+                max(t.date for t in transactions))
+
+    @classmethod
+    def _today(cls, company):
+        pool = Pool()
+        Date = pool.get('ir.date')
+        with Transaction().set_context(company=company.id):
+            return Date.today()
+
+    @classmethod
+    @ModelView.button
+    def generate_schedule(cls, buybacks):
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        to_delete, to_create = [], []
+        for buyback in buybacks:
+            if buyback.state not in {'draft', 'announced'}:
+                raise AccessError(
+                    gettext('prm.msg_buyback_modify',
+                        **cls.__names__('instalments', buyback)))
+            to_delete.extend(buyback.instalments)
+            for sequence, row in enumerate(buyback._get_schedule(), 1):
+                to_create.append({
+                        'buyback': buyback.id,
+                        'sequence': sequence,
+                        **row._asdict(),
+                        })
+        Instalment.delete(to_delete)
+        Instalment.create(to_create)
+
+    def _get_schedule(self):
+        "Return the rows of the schedule"
+        for name in ['signature_date', 'price']:
+            if getattr(self, name) is None:
+                raise BuybackTermsError(
+                    gettext('prm.msg_buyback_missing',
+                        **self.__names__(name, self)))
+        round_ = self.currency.round
+        rate = self.interest_rate or Decimal(0)
+        if self.method == 'custom':
+            return schedule.balance(
+                self.signature_date,
+                sorted(((i.kind, i.due_date, i.principal)
+                        for i in self.instalments), key=lambda i: i[1]),
+                rate, self.day_count, round_, total=self.price)
+        if (self.advance or 0) > self.price:
+            raise BuybackTermsError(
+                gettext('prm.msg_buyback_advance',
+                    buyback=self.rec_name))
+        return schedule.compute(
+            self.price, self.number_of_instalments, self.period_months,
+            self.signature_date, round_, method=self.method, rate=rate,
+            day_count=self.day_count, advance=self.advance or Decimal(0))
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('announced')
+    def announce(cls, buybacks):
+        for company, c_buybacks in groupby(
+                [b for b in buybacks if not b.announcement_date],
+                key=lambda b: b.company):
+            cls.write(list(c_buybacks), {
+                    'announcement_date': cls._today(company),
+                    })
+        cls.write(buybacks, {'state': 'announced'})
+        cls.check_shares(buybacks)
+
+    @classmethod
+    def check_shares(cls, buybacks):
+        "Raise when the associate has not the shares, less the reserved ones"
+        pool = Pool()
+        ShareClass = pool.get('prm.share.class')
+        ShareTransaction = pool.get('prm.share.transaction')
+        ShareClass.claim(list({b.share_class for b in buybacks}))
+        ShareTransaction.check_holdings([
+                (b, b.share_class, b.party, b.announcement_date, b.quantity)
+                for b in buybacks])
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('signed')
+    def sign(cls, buybacks):
+        cls._check_schedule(buybacks)
+        cls.check_shares(buybacks)
+
+    @classmethod
+    def _check_schedule(cls, buybacks):
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        lang = Lang.get()
+        for buyback in buybacks:
+            if not buyback.signature_date:
+                raise BuybackTermsError(
+                    gettext('prm.msg_buyback_missing',
+                        **cls.__names__('signature_date', buyback)))
+            amount = sum(
+                (i.principal for i in buyback.instalments), Decimal(0))
+            if not buyback.instalments or amount != buyback.price:
+                raise BuybackScheduleError(
+                    gettext('prm.msg_buyback_schedule_price',
+                        buyback=buyback.rec_name,
+                        amount=lang.currency(amount, buyback.currency),
+                        price=lang.currency(
+                            buyback.price, buyback.currency)))
+            for instalment in buyback.instalments:
+                if instalment.due_date < buyback.signature_date:
+                    raise BuybackScheduleError(
+                        gettext('prm.msg_buyback_schedule_early',
+                            instalment=instalment.rec_name,
+                            date=lang.strftime(instalment.due_date),
+                            signature=lang.strftime(
+                                buyback.signature_date)))
+                if (buyback.route == 'capital_reduction'
+                        and buyback.opposition_end
+                        and instalment.due_date <= buyback.opposition_end):
+                    raise BuybackScheduleError(
+                        gettext('prm.msg_buyback_schedule_opposition',
+                            instalment=instalment.rec_name,
+                            date=lang.strftime(instalment.due_date),
+                            opposition=lang.strftime(
+                                buyback.opposition_end)))
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('running')
+    def run(cls, buybacks):
+        pool = Pool()
+        BuybackMove = pool.get('prm.buyback-account.move')
+        Move = pool.get('account.move')
+
+        cls.claim(buybacks)
+        cls._check_schedule(buybacks)
+        cls._check_accounts(buybacks)
+        cls.check_shares(buybacks)
+        moves = {}
+        for buyback in buybacks:
+            if move := buyback._get_recognition_move():
+                moves[buyback] = move
+        Move.save(list(moves.values()))
+        BuybackMove.create([{
+                    'buyback': b.id,
+                    'move': m.id,
+                    'kind': 'recognition',
+                    } for b, m in moves.items()])
+        cls._create_portions(list(moves.values()), 'principal')
+        Move.post(list(moves.values()))
+        cls.write(buybacks, {'state': 'running'})
+        cls._block(buybacks)
+        cls._transfer({
+                b: b.transfer_date for b in buybacks
+                if b.title_transfer == 'effective'})
+        cls.__queue__.process(buybacks)
+
+    @classmethod
+    def _accounts_required(cls, buyback):
+        "Yield the names of the fields that the entries need"
+        if buyback.route == 'third_party':
+            return
+        yield from ['journal', 'account_payable', 'account_debit']
+        if buyback.route == 'capital_reduction':
+            yield 'account_premium'
+        if any(i.interest for i in buyback.instalments):
+            yield 'account_interest'
+
+    @classmethod
+    def _check_accounts(cls, buybacks):
+        for buyback in buybacks:
+            for name in cls._accounts_required(buyback):
+                if not getattr(buyback, name):
+                    raise BuybackAccountError(
+                        gettext('prm.msg_buyback_account_missing',
+                            **cls.__names__(name, buyback)))
+
+    def _convert(self, amount, date):
+        "Return the amount in the currency of the company at the date"
+        pool = Pool()
+        Currency = pool.get('currency.currency')
+        with Transaction().set_context(date=date):
+            return Currency.compute(
+                self.currency, amount, self.company.currency)
+
+    def _get_payable_line(self, instalment, amount, company_amount):
+        pool = Pool()
+        Line = pool.get('account.move.line')
+        line = Line(
+            account=self.account_payable, party=self.party,
+            origin=instalment, maturity_date=instalment.due_date,
+            debit=Decimal(0), credit=company_amount)
+        if self.currency != self.company.currency:
+            line.second_currency = self.currency
+            line.amount_second_currency = -amount
+        return line
+
+    def _get_line(self, account, amount):
+        "Return the line that debits the account, or credits it if negative"
+        pool = Pool()
+        Line = pool.get('account.move.line')
+        line = Line(account=account)
+        line.debit = max(amount, Decimal(0))
+        line.credit = max(-amount, Decimal(0))
+        if account.party_required:
+            line.party = self.party
+        return line
+
+    def _get_move(self, date):
+        pool = Pool()
+        Move = pool.get('account.move')
+        Period = pool.get('account.period')
+        return Move(
+            company=self.company, journal=self.journal, date=date,
+            period=Period.find(self.company, date=date), origin=self)
+
+    def _get_recognition_move(self):
+        "Return the move that recognises the debt, or None if there is none"
+        if self.route == 'third_party':
+            return None
+        date = self.recognition_date
+        total = self._convert(self.price, date)
+        instalments = [i for i in self.instalments if i.principal]
+        payables, rest = [], total
+        for instalment in instalments:
+            if instalment is instalments[-1]:
+                amount = rest
+            else:
+                amount = self._convert(instalment.principal, date)
+            rest -= amount
+            payables.append(self._get_payable_line(
+                    instalment, instalment.principal, amount))
+        if self.route == 'capital_reduction':
+            par = self._get_par(date)
+            debits = [
+                (self.account_debit, par),
+                (self.account_premium, total - par)]
+        else:
+            debits = [(self.account_debit, total)]
+        lines = [
+            self._get_line(account, amount)
+            for account, amount in debits if amount]
+        if not lines + payables:
+            return None
+        move = self._get_move(date)
+        move.lines = lines + payables
+        return move
+
+    def _get_par(self, date):
+        "Return the nominal value of the shares in the currency of the books"
+        pool = Pool()
+        Currency = pool.get('currency.currency')
+        par = self.quantity * (self.share_class.nominal_value or Decimal(0))
+        with Transaction().set_context(date=date):
+            return Currency.compute(
+                self.share_class.currency, par, self.company.currency)
+
+    @classmethod
+    def _create_portions(cls, moves, nature):
+        "Link the payable lines of saved moves to their instalment"
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        Line = pool.get('account.move.line')
+        Portion = pool.get('prm.buyback.instalment.line')
+        portions = []
+        for sub_moves in grouped_slice(moves, 1000):
+            for line in Line.search([
+                        ('move', 'in', [m.id for m in sub_moves]),
+                        ], order=[('id', 'ASC')]):
+                if isinstance(line.origin, Instalment):
+                    amount = line.credit
+                    if line.second_currency:
+                        amount = -line.amount_second_currency
+                    portions.append({
+                            'instalment': line.origin.id,
+                            'line': line.id,
+                            'nature': nature,
+                            'amount': amount,
+                            'interest_date': (
+                                line.maturity_date
+                                if nature == 'interest' else None),
+                            })
+        return Portion.create(portions)
+
+    @classmethod
+    def _block(cls, buybacks):
+        "Block the payments until the end of the opposition"
+
+    @classmethod
+    def _transfer(cls, dates):
+        "Post the share transactions of the buybacks at their date"
+        pool = Pool()
+        ShareTransaction = pool.get('prm.share.transaction')
+        values = []
+        for buyback, date in dates.items():
+            values.extend(buyback._get_share_transactions(date))
+        if values:
+            ShareTransaction.post(ShareTransaction.create(values))
+
+    def _get_share_transactions(self, date):
+        "Return the values of the share transactions of the buyback"
+        values = {
+            'company': self.company.id,
+            'date': date,
+            'share_class': self.share_class.id,
+            'quantity': self.quantity,
+            'unit_price': self.unit_price,
+            'origin': str(self),
+            }
+        if self.numbered:
+            values['from_number'] = self.from_number
+            values['to_number'] = self.from_number + self.quantity - 1
+        if self.route == 'third_party':
+            return [{
+                    **values,
+                    'kind': 'transfer',
+                    'party_from': self.party.id,
+                    'party_to': self.buyer.id,
+                    }]
+        transactions = [{
+                **values,
+                'kind': 'repurchase',
+                'party_from': self.party.id,
+                }]
+        if self.route == 'capital_reduction':
+            transactions.append({
+                    **values,
+                    'kind': 'cancellation',
+                    })
+        return transactions
+
+    @classmethod
+    def post_due_interest(cls, date=None):
+        """Post the interest of the instalments due until the date
+
+        The date is the one of the context or today. Each instalment has its
+        entry at its due date, once whatever the number of calls.
+        """
+        pool = Pool()
+        BuybackMove = pool.get('prm.buyback-account.move')
+        Date = pool.get('ir.date')
+        Instalment = pool.get('prm.buyback.instalment')
+        Move = pool.get('account.move')
+        context = Transaction().context
+
+        if date is None:
+            date = context.get('date') or Date.today()
+        domain = [
+            ('buyback.state', '=', 'running'),
+            ('due_date', '<=', date),
+            ('interest', '>', 0),
+            ('lines', 'not where', [('nature', '=', 'interest')]),
+            ]
+        if context.get('company'):
+            domain.append(('buyback.company', '=', context['company']))
+        instalments = Instalment.search(domain, order=[('due_date', 'ASC')])
+        buybacks = cls.browse({i.buyback for i in instalments})
+        cls.claim(buybacks)
+        moves = []
+        for instalment in instalments:
+            buyback = instalment.buyback
+            if buyback.route == 'third_party':
+                continue
+            moves.append((
+                    buyback, buyback._get_interest_move(instalment, date)))
+        Move.save([m for _, m in moves])
+        BuybackMove.create([{
+                    'buyback': b.id,
+                    'move': m.id,
+                    'kind': 'interest',
+                    } for b, m in moves])
+        cls._create_portions([m for _, m in moves], 'interest')
+        Move.post([m for _, m in moves])
+
+    def _get_interest_move(self, instalment, today):
+        if not self.account_interest:
+            raise BuybackAccountError(
+                gettext('prm.msg_buyback_account_missing',
+                    **self.__names__('account_interest', self)))
+        try:
+            move = self._get_move(instalment.due_date)
+        except PeriodNotFoundError:
+            move = self._get_move(today)
+        amount = self._convert(instalment.interest, move.date)
+        move.lines = [
+            self._get_line(self.account_interest, amount),
+            self._get_payable_line(instalment, instalment.interest, amount)]
+        return move
+
+    @classmethod
+    @ModelView.button
+    def process(cls, buybacks):
+        "Follow the payments: paid when all is settled, running otherwise"
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        buybacks = [
+            b for b in buybacks
+            if b.state in {'running', 'paid'} and b.route != 'third_party']
+        ledgers = Instalment.get_ledgers(buybacks)
+        paid, reopened, transfers = [], [], {}
+        for buyback in buybacks:
+            settled = all(
+                ledgers[i.id].is_settled(i) if i.id in ledgers
+                else not i.amount
+                for i in buyback.instalments)
+            if settled and buyback.state == 'running':
+                paid.append(buyback)
+                if (buyback.title_transfer == 'full_payment'
+                        and not buyback.transferred):
+                    dates = [
+                        l.date for i in buyback.instalments
+                        if (l := ledgers.get(i.id)) and l.date]
+                    transfers[buyback] = max(
+                        dates, default=buyback.transfer_date)
+            elif not settled and buyback.state == 'paid':
+                reopened.append(buyback)
+        cls._paid(paid)
+        cls._reopen(reopened)
+        cls._transfer(transfers)
+
+    @property
+    def transferred(self):
+        return any(
+            t.state == 'posted' and t.kind != 'reversal'
+            and not t.reversed_by
+            for t in self.share_transactions)
+
+    @classmethod
+    @Workflow.transition('paid')
+    def _paid(cls, buybacks):
+        pass
+
+    @classmethod
+    @Workflow.transition('running')
+    def _reopen(cls, buybacks):
+        pass
+
+
+class BuybackMove(ModelSQL):
+    __name__ = 'prm.buyback-account.move'
+    __string__ = "Buyback Move"
+
+    buyback = fields.Many2One(
+        'prm.buyback', "Buyback", required=True, ondelete='CASCADE')
+    move = fields.Many2One(
+        'account.move', "Move", required=True, ondelete='RESTRICT')
+    kind = fields.Selection([
+            ('recognition', "Recognition"),
+            ('interest', "Interest"),
+            ('reschedule', "Reschedule"),
+            ('delegation', "Delegation"),
+            ('reversal', "Reversal"),
+            ], "Kind", required=True, sort=False)
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        table = cls.__table__()
+        cls.__access__.add('buyback')
+        cls._sql_constraints += [
+            ('buyback_move_unique',
+                Unique(table, table.buyback, table.move),
+                'prm.msg_buyback_move_unique'),
+            ]
+
+
+class Separation(metaclass=PoolMeta):
+    __name__ = 'prm.separation'
+
+    buybacks = fields.One2Many(
+        'prm.buyback', 'separation', "Buybacks",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('party', '=', Eval('party', -1)),
+            ])
+
+    @classmethod
+    def copy(cls, separations, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('buybacks')
+        return super().copy(separations, default=default)
+
+
+class ShareTransaction(metaclass=PoolMeta):
+    __name__ = 'prm.share.transaction'
+
+    @classmethod
+    def _get_origin(cls):
+        return super()._get_origin() + ['prm.buyback']
+
+    @classmethod
+    def _reserved_queries(cls):
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        buyback = Buyback.__table__()
+        transaction = cls.__table__()
+        origin = Concat('prm.buyback,', Cast(buyback.id, 'VARCHAR'))
+        return super()._reserved_queries() + [
+            buyback.select(
+                buyback.share_class.as_('share_class'),
+                buyback.party.as_('party'),
+                buyback.announcement_date.as_('date'),
+                buyback.quantity.as_('quantity'),
+                origin.as_('origin'),
+                where=buyback.state.in_(['announced', 'signed', 'running'])
+                & ~Exists(transaction.select(
+                        transaction.id,
+                        where=(transaction.origin == origin)
+                        & (transaction.state == 'posted'))))]
