@@ -1,0 +1,499 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+import unittest
+from decimal import Decimal
+
+from trytond.exceptions import UserError
+from trytond.model.exceptions import AccessError
+from trytond.modules.currency.tests import add_currency_rate, create_currency
+from trytond.modules.prm.trytond_prm.concession.exceptions import (
+    ConcessionGrantError, ConcessionProductMissingError,
+    ConcessionSimilarWarning, ConcessionValidationError)
+from trytond.pool import Pool
+from trytond.tests.test_tryton import activate_module
+from trytond.transaction import Transaction
+
+from .concession_tools import with_setup
+
+D = Decimal
+
+
+class ConcessionTestCase(unittest.TestCase):
+    "Test commercial gestures"
+
+    @classmethod
+    def setUpClass(cls):
+        activate_module('prm')
+
+    def assertLines(self, invoice, expected):
+        self.assertEqual(
+            [(l.account.rec_name.split(' - ')[-1], l.amount,
+                    [t.rate for t in l.taxes]) for l in invoice.lines],
+            expected)
+
+    def two_rates(self, setup, **kwargs):
+        return setup.invoice(
+            (2, '100', [setup.tax]),
+            (1, '100', [setup.reduced], setup.other_revenue), **kwargs)
+
+    def booked(self):
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        query = Concession.booked_query()
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*query.select(
+                query.date, query.amount, order_by=query.date))
+        return [(d if isinstance(d, dt.date) else dt.date.fromisoformat(d),
+                D(str(a)).quantize(D('0.01'))) for d, a in cursor]
+
+    def imputed(self):
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        query = Concession.imputed_query()
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*query.select(
+                query.date, query.amount, order_by=query.date))
+        return [(d if isinstance(d, dt.date) else dt.date.fromisoformat(d),
+                D(str(a)).quantize(D('0.01'))) for d, a in cursor]
+
+    @with_setup
+    def test_defaults(self, setup):
+        "A gesture needs only what nobody can guess"
+        invoice = self.two_rates(setup)
+
+        concession = setup.concession('10', invoice)
+
+        self.assertTrue(concession.number)
+        self.assertEqual(concession.company, setup.company)
+        self.assertEqual(concession.currency, invoice.currency)
+        self.assertEqual(concession.date, setup.today)
+        self.assertEqual(concession.imputation_date, setup.today)
+        self.assertEqual(concession.state, 'draft')
+        self.assertEqual(concession.invoice_remaining, D('300'))
+
+    @with_setup
+    def test_on_change(self, setup):
+        "The imputation follows the date until somebody sets it"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        invoice = self.two_rates(setup)
+        old = setup.today - dt.timedelta(days=400)
+
+        concession = Concession(
+            date=setup.today, imputation_date=setup.today,
+            company=None, party=None, currency=None, invoice=invoice)
+        concession.on_change_invoice()
+        concession.date = old
+        concession.on_change_date()
+        self.assertEqual(concession.party, setup.party)
+        self.assertEqual(concession.currency, invoice.currency)
+        self.assertEqual(concession.imputation_date, old)
+
+        concession.date = setup.today
+        concession.on_change_date()
+        self.assertEqual(concession.imputation_date, old)
+
+    @with_setup
+    def test_credit_note(self, setup):
+        "A credit note shares the amount over accounts and taxes"
+        invoice = self.two_rates(setup)
+        concession = setup.concession(
+            '100', invoice, date=setup.today, cost=D('40'))
+
+        concession, = setup.grant(concession)
+
+        note, = concession.results
+        self.assertEqual(concession.state, 'granted')
+        self.assertEqual(concession.granted_date, setup.today)
+        self.assertEqual(concession.company_amount, D('100'))
+        self.assertEqual(concession.company_cost, D('40'))
+        self.assertEqual(note.state, 'posted')
+        self.assertEqual(note.invoice_date, setup.today)
+        self.assertEqual(note.untaxed_amount, D('-100'))
+        self.assertEqual(note.tax_amount, D('-15.16'))
+        self.assertLines(note, [
+                (setup.revenue.name, D('-66.67'), [D('.20')]),
+                (setup.other_revenue.name, D('-33.33'), [D('.055')]),
+                ])
+        for line in note.lines:
+            self.assertEqual(line.origin, concession)
+            self.assertIsNone(line.product)
+        self.assertEqual(list(note.origin_invoices), [invoice])
+        self.assertEqual(self.booked(), [(setup.today, D('100'))])
+        self.assertEqual(self.imputed(), [(setup.today, D('100'))])
+        self.assertEqual(
+            type(invoice)(invoice.id).amount_to_pay, D('345.50') - D('115.16'))
+
+    @with_setup
+    def test_free_service(self, setup):
+        "A free service is only a cost"
+        concession = setup.concession(
+            '100', kind='free_service', cost=D('40'),
+            imputation_date=setup.today - dt.timedelta(days=1))
+
+        concession, = setup.grant(concession)
+
+        self.assertEqual(concession.state, 'granted')
+        self.assertFalse(concession.results)
+        self.assertEqual(self.booked(), [])
+        self.assertEqual(
+            self.imputed(), [(setup.today - dt.timedelta(days=1), D('40'))])
+
+    @with_setup
+    def test_refund_paid_invoice(self, setup):
+        "A refund of a paid invoice stays to be paid"
+        invoice = setup.pay(self.two_rates(setup))
+        self.assertEqual(invoice.state, 'paid')
+
+        concession, = setup.grant(
+            setup.concession('100', invoice, kind='refund'))
+
+        note, = concession.results
+        self.assertEqual(note.state, 'posted')
+        self.assertEqual(note.amount_to_pay, D('-115.16'))
+        line, = note.lines_to_pay
+        self.assertEqual(line.maturity_date, concession.date)
+        note = setup.pay(note)
+        self.assertIsNotNone(note.reconciled)
+
+    @with_setup
+    def test_refund_unpaid_invoice(self, setup):
+        "A refund is not set against the invoice"
+        invoice = self.two_rates(setup)
+
+        concession, = setup.grant(
+            setup.concession('100', invoice, kind='refund'))
+
+        self.assertEqual(
+            type(invoice)(invoice.id).amount_to_pay, D('345.50'))
+
+    @with_setup
+    def test_full_credit(self, setup):
+        "A full credit note closes the unpaid invoice"
+        invoice = self.two_rates(setup)
+
+        concession, = setup.grant(setup.concession('300', invoice))
+
+        note, = concession.results
+        self.assertEqual(note.total_amount, -invoice.total_amount)
+        self.assertIsNotNone(note.reconciled)
+        self.assertIsNotNone(type(invoice)(invoice.id).reconciled)
+
+    @with_setup
+    def test_over_invoice(self, setup):
+        "A gesture can not be more than its invoice"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        invoice = self.two_rates(setup)
+        concession = setup.concession('300.01', invoice)
+        Concession.submit([concession])
+        Concession.approve([concession])
+
+        with self.assertRaises(ConcessionGrantError) as cm:
+            Concession.grant([concession])
+
+        self.assertEqual(
+            cm.exception.message,
+            f'You cannot grant the gesture "{concession.rec_name}" '
+            'of usd300.01 because only usd300.00 remain to credit '
+            f'of the invoice "{invoice.rec_name}".\n'
+            'Reset it to draft and reduce its amount.')
+        self.assertEqual(Concession(concession.id).state, 'approved')
+
+    @with_setup
+    def test_over_invoice_together(self, setup):
+        "Gestures granted together can not be more than their invoice"
+        invoice = self.two_rates(setup)
+
+        with self.assertRaises(ConcessionGrantError):
+            setup.grant(
+                setup.concession('150', invoice),
+                setup.concession('150', invoice, kind='refund'),
+                setup.concession('0.01', invoice))
+
+    @with_setup
+    def test_over_credited_invoice(self, setup):
+        "The credit notes of accountants count, their reversals too"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        Concession = pool.get('prm.concession')
+        invoice = self.two_rates(setup)
+        with Transaction().set_context(_skip_warnings=True):
+            note, = Invoice.credit([invoice])
+            note.lines = note.lines[:1]
+            note.save()
+            Invoice.post([note])
+        concession = setup.concession('100.01', invoice)
+        self.assertEqual(concession.invoice_remaining, D('100'))
+
+        with self.assertRaises(ConcessionGrantError):
+            setup.grant(concession)
+
+        concession, = Concession.browse([concession.id])
+        Concession.draft([concession])
+        concession.amount = D('40')
+        concession.save()
+        concession, = setup.grant(concession)
+        credit, = concession.results
+        self.assertLines(credit, [
+                (setup.other_revenue.name, D('-40'), [D('.055')])])
+
+        with Transaction().set_context(_skip_warnings=True):
+            reversal, = Invoice.credit([note])
+        concession = setup.concession('10', invoice)
+        self.assertEqual(concession.invoice_remaining, D('260'))
+
+    @with_setup
+    def test_cancelled_invoice(self, setup):
+        "A cancelled invoice can not be credited"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        invoice = self.two_rates(setup)
+        concession = setup.concession('10', invoice)
+        with Transaction().set_context(_skip_warnings=True):
+            Invoice.credit([invoice], refund=True)
+
+        with self.assertRaisesRegex(
+                ConcessionGrantError, "neither posted nor paid"):
+            setup.grant(concession)
+
+    @with_setup
+    def test_negative_line(self, setup):
+        "A discount line of the invoice takes its share"
+        invoice = setup.invoice(
+            (1, '110', [setup.tax]), (1, '-10', [setup.tax]))
+
+        concession, = setup.grant(setup.concession('50', invoice))
+
+        note, = concession.results
+        self.assertEqual([l.amount for l in note.lines], [D('-55'), D('5')])
+
+    @with_setup
+    def test_free_standing(self, setup):
+        "A gesture without invoice uses the default revenue account"
+        pool = Pool()
+        Configuration = pool.get('account.configuration')
+        configuration = Configuration(1)
+        configuration.default_category_account_revenue = setup.revenue
+        configuration.save()
+
+        concession, = setup.grant(setup.concession('50'))
+
+        note, = concession.results
+        self.assertEqual(note.state, 'posted')
+        self.assertEqual(note.party, setup.party)
+        self.assertLines(note, [(setup.revenue.name, D('-50'), [])])
+
+    @with_setup
+    def test_free_standing_product(self, setup):
+        "A gesture without invoice uses the product of the configuration"
+        pool = Pool()
+        Category = pool.get('product.category')
+        Configuration = pool.get('prm.configuration')
+        Template = pool.get('product.template')
+        Uom = pool.get('product.uom')
+        category = Category(
+            name="Gesture", accounting=True,
+            account_revenue=setup.other_revenue, customer_taxes=[setup.tax])
+        category.save()
+        unit, = Uom.search([('name', '=', "Unit")])
+        template = Template(
+            name="Gesture", type='service', default_uom=unit,
+            account_category=category, products=[{}])
+        template.save()
+        configuration = Configuration(1)
+        configuration.concession_product, = template.products
+        configuration.save()
+
+        concession, = setup.grant(setup.concession('50', kind='refund'))
+
+        note, = concession.results
+        self.assertLines(
+            note, [(setup.other_revenue.name, D('-50'), [D('.20')])])
+
+    @with_setup
+    def test_free_standing_missing(self, setup):
+        "A gesture without invoice needs an account"
+        concession = setup.concession('50')
+
+        with self.assertRaises(ConcessionProductMissingError) as cm:
+            setup.grant(concession)
+
+        self.assertIn("has no product for gestures", cm.exception.message)
+
+    @with_setup
+    def test_foreign_currency(self, setup):
+        "The amounts in the currency of the company are kept"
+        currency = create_currency('cu2')
+        add_currency_rate(currency, 3)
+        add_currency_rate(setup.company.currency, 1)
+        invoice = setup.invoice(
+            (1, '100', [setup.tax]), (1, '50', [setup.reduced]),
+            currency=currency)
+        self.assertEqual(invoice.currency, currency)
+
+        concession, = setup.grant(
+            setup.concession('20', invoice, cost=D('10')),)
+
+        self.assertEqual(concession.currency, currency)
+        note, = concession.results
+        self.assertEqual(
+            [l.amount for l in note.lines], [D('-13.33'), D('-6.67')])
+        self.assertEqual(concession.company_amount, D('6.66'))
+        self.assertEqual(concession.company_cost, D('3.33'))
+        self.assertEqual(self.booked(), [(setup.today, D('6.66'))])
+        self.assertEqual(self.imputed(), [(setup.today, D('6.66'))])
+
+    @with_setup
+    def test_cancel(self, setup):
+        "The cancellation of a granted gesture reverses its credit note"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Invoice = pool.get('account.invoice')
+        invoice = self.two_rates(setup)
+        concession, = setup.grant(setup.concession('100', invoice))
+
+        Concession.cancel([concession])
+
+        concession = Concession(concession.id)
+        self.assertEqual(concession.state, 'cancelled')
+        note, reversal = concession.results
+        self.assertEqual(
+            [note.state, reversal.untaxed_amount],
+            ['cancelled', D('100')])
+        self.assertIsNotNone(reversal.reconciled)
+        self.assertEqual(self.booked(), [(setup.today, D('0'))])
+        self.assertEqual(self.imputed(), [])
+        invoice = Invoice(invoice.id)
+        self.assertFalse(invoice.payment_lines)
+        self.assertEqual(invoice.amount_to_pay, D('345.50'))
+        self.assertEqual(
+            setup.concession('1', invoice).invoice_remaining, D('300'))
+        with self.assertRaisesRegex(AccessError, "copy it instead"):
+            Concession.draft([concession])
+
+    @with_setup
+    def test_cancel_settled(self, setup):
+        "The cancellation of a settled credit note charges it again"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Invoice = pool.get('account.invoice')
+        invoice = self.two_rates(setup)
+        concession, = setup.grant(setup.concession('300', invoice))
+        Invoice.process(list(concession.results))
+
+        Concession.cancel([concession])
+
+        concession = Concession(concession.id)
+        note, reversal = concession.results
+        self.assertEqual([note.state, reversal.state], ['paid', 'posted'])
+        self.assertEqual(reversal.amount_to_pay, D('345.50'))
+        self.assertEqual(self.booked(), [(setup.today, D('0'))])
+        self.assertEqual(
+            setup.concession('1', invoice).invoice_remaining, D('300'))
+
+    @with_setup
+    def test_workflow(self, setup):
+        "A rejected gesture can be corrected and nothing else changed"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        concession = setup.concession('10', kind='free_service', cost=D(1))
+        Concession.submit([concession])
+        concession = Concession(concession.id)
+        concession.amount = D('20')
+        with self.assertRaisesRegex(AccessError, "no more in draft"):
+            concession.save()
+        concession = Concession(concession.id)
+        Concession.reject([concession])
+        self.assertEqual(Concession(concession.id).state, 'rejected')
+        with self.assertRaisesRegex(AccessError, "cancel it instead"):
+            Concession.delete([Concession(concession.id)])
+        Concession.draft([Concession(concession.id)])
+        Concession.cancel([Concession(concession.id)])
+        self.assertEqual(Concession(concession.id).state, 'cancelled')
+        Concession.draft([Concession(concession.id)])
+        Concession.delete([Concession(concession.id)])
+
+    @with_setup
+    def test_copy(self, setup):
+        "The copy of a granted gesture is a new draft"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        concession, = setup.grant(
+            setup.concession('10', self.two_rates(setup)))
+
+        copy, = Concession.copy([concession])
+
+        self.assertEqual(copy.state, 'draft')
+        self.assertTrue(copy.number)
+        self.assertNotEqual(copy.number, concession.number)
+        self.assertFalse(copy.results)
+        self.assertFalse(copy.lines)
+        self.assertIsNone(copy.granted_date)
+        self.assertIsNone(copy.company_amount)
+
+    @with_setup
+    def test_validation(self, setup):
+        "A gesture agrees with its invoice"
+        pool = Pool()
+        Party = pool.get('party.party')
+        other = Party(name="Other")
+        other.save()
+        invoice = self.two_rates(setup)
+        for values, message in [
+                ({'amount': '0'}, "must be greater than zero"),
+                ({'amount': '1', 'cost': D(-1)}, "cannot be negative"),
+                ({'amount': '1', 'party': other},
+                    "the party of its invoice"),
+                ({'amount': '1', 'currency': create_currency('cu3')},
+                    "the currency of its invoice"),
+                ]:
+            with self.subTest(values=values), self.assertRaisesRegex(
+                    ConcessionValidationError, message):
+                setup.concession(invoice=invoice, **values)
+
+    @with_setup
+    def test_similar(self, setup):
+        "Somebody who asks what another has asked is warned"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        User = pool.get('res.user')
+        user = User(name="Other", login='other')
+        user.save()
+        invoice = self.two_rates(setup)
+        first = setup.concession('10', invoice)
+        Concession.submit([first])
+        second = setup.concession('20', invoice)
+
+        Concession.submit([second])  # the same user knows what he does
+        third = setup.concession('20', invoice)
+        with Transaction().set_user(user.id), self.assertRaises(
+                ConcessionSimilarWarning):
+            Concession.submit(Concession.browse([third.id]))
+
+    @with_setup
+    def test_rec_name(self, setup):
+        "A gesture is found by its number or its party"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        concession = setup.concession('10')
+
+        self.assertEqual(
+            concession.rec_name, f'{concession.number} - Customer')
+        for value in [concession.number, "Customer"]:
+            self.assertEqual(
+                Concession.search([('rec_name', 'ilike', f'%{value}%')]),
+                [concession])
+        self.assertEqual(
+            Concession.search([('rec_name', 'not ilike', '%Customer%')]), [])
+
+    @with_setup
+    def test_erase(self, setup):
+        "A party with an open gesture can not be erased"
+        pool = Pool()
+        Erase = pool.get('party.erase', type='wizard')
+        setup.concession('10')
+        session_id, _, _ = Erase.create()
+        with self.assertRaisesRegex(UserError, "open commercial gestures"):
+            Erase(session_id).check_erase(setup.party)

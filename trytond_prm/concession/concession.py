@@ -1,0 +1,1064 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from collections import defaultdict
+from decimal import Decimal
+from itertools import groupby
+
+from sql import Literal, Null
+from sql.conditionals import Case
+from sql.functions import CharLength
+
+from trytond.i18n import gettext
+from trytond.model import (
+    ChatMixin, Index, ModelSQL, ModelView, Unique, Workflow, fields)
+from trytond.model.exceptions import AccessError
+from trytond.modules.company.model import (
+    employee_field, reset_employee, set_employee)
+from trytond.modules.currency.fields import Monetary
+from trytond.pool import Pool
+from trytond.pyson import Bool, Eval, Id, If
+from trytond.tools import grouped_slice
+from trytond.transaction import Transaction
+
+from ..tools import spread, sql_sum
+from .exceptions import (
+    ConcessionGrantError, ConcessionProductMissingError,
+    ConcessionSimilarWarning, ConcessionValidationError)
+
+# Records of one statement
+_BATCH = 1000
+
+
+class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
+    __name__ = 'prm.concession'
+    __string__ = "Commercial Gesture"
+    _rec_name = 'number'
+
+    _states = {
+        'readonly': Eval('state') != 'draft',
+        }
+
+    number = fields.Char("Number", readonly=True)
+    company = fields.Many2One(
+        'company.company', "Company", required=True,
+        states={
+            'readonly': (
+                _states['readonly']
+                | Eval('party', True)
+                | Eval('invoice', True)),
+            })
+    party = fields.Many2One(
+        'party.party', "Party", required=True,
+        states={
+            'readonly': _states['readonly'] | Eval('invoice', True),
+            },
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'},
+        help="The customer who receives the gesture.")
+    date = fields.Date(
+        "Date", required=True, states=_states,
+        help="The date of the document that the gesture produces.")
+    kind = fields.Selection([
+            ('credit_note', "Credit Note"),
+            ('refund', "Refund"),
+            ('free_service', "Free Service"),
+            ], "Kind", required=True, sort=False, states=_states,
+        help_selection={
+            'credit_note': "Credit the customer "
+            "and set it against what he owes.",
+            'refund': "Credit the customer and give him the money back.",
+            'free_service': "Work for the customer without charging it.",
+            })
+    reason = fields.Many2One(
+        'prm.concession.reason', "Reason", required=True,
+        ondelete='RESTRICT', states=_states)
+    initiative = fields.Selection([
+            ('company', "Company"),
+            ('customer', "Customer"),
+            ], "Initiative", required=True, sort=False, states=_states,
+        help="Who asked for the gesture.")
+    invoice = fields.Many2One(
+        'account.invoice', "Invoice", ondelete='RESTRICT',
+        domain=[
+            ('type', '=', 'out'),
+            ('company', '=', Eval('company', -1)),
+            # The party is checked for all gestures at once on validation,
+            # this only filters the choice on a new gesture.
+            If((Eval('id', -1) < 0) & Bool(Eval('party')),
+                ('party', '=', Eval('party', -1)),
+                ()),
+            If((Eval('id', -1) < 0),
+                ('state', 'in', ['posted', 'paid']),
+                ()),
+            ],
+        states=_states,
+        help="The customer invoice that the gesture reduces.\n"
+        "Leave empty for a gesture that does not concern a single invoice.")
+    invoice_remaining = fields.Function(Monetary(
+            "Remaining of Invoice", currency='currency', digits='currency',
+            states={
+                'invisible': (
+                    ~Eval('invoice')
+                    | ~Eval('state').in_(['draft', 'submitted', 'approved'])),
+                },
+            help="What can still be credited of the invoice, untaxed, "
+            "without the other approved gestures."),
+        'get_invoice_remaining')
+    description = fields.Text("Description", states=_states)
+    currency = fields.Many2One(
+        'currency.currency', "Currency", required=True,
+        states={
+            'readonly': _states['readonly'] | Eval('invoice', True),
+            })
+    amount = Monetary(
+        "Amount", currency='currency', digits='currency', required=True,
+        states=_states,
+        help="The untaxed value of the gesture at sale price.")
+    cost = Monetary(
+        "Cost", currency='currency', digits='currency',
+        states={
+            'readonly': _states['readonly'],
+            'required': Eval('kind') == 'free_service',
+            },
+        help="What the gesture costs the company, at cost price.\n"
+        "Leave empty if it is the amount.")
+    imputation_date = fields.Date(
+        "Imputation Date", required=True, states=_states,
+        help="The date on which the gesture reduces the revenue "
+        "in the reviews.")
+    company_currency = fields.Function(fields.Many2One(
+            'currency.currency', "Company Currency"),
+        'on_change_with_company_currency')
+    company_amount = Monetary(
+        "Amount in Company Currency", currency='company_currency',
+        digits='company_currency', readonly=True,
+        states={
+            'invisible': Eval('currency') == Eval('company_currency'),
+            })
+    company_cost = Monetary(
+        "Cost in Company Currency", currency='company_currency',
+        digits='company_currency', readonly=True,
+        states={
+            'invisible': Eval('currency') == Eval('company_currency'),
+            })
+    lines = fields.One2Many(
+        'account.invoice.line', 'origin', "Invoice Lines", readonly=True)
+    results = fields.Many2Many(
+        'prm.concession-account.invoice', 'concession', 'invoice', "Results",
+        readonly=True,
+        states={
+            'invisible': ~Eval('results'),
+            },
+        help="The documents that the gesture produced.")
+    granted_date = fields.Date(
+        "Granted Date", readonly=True,
+        states={
+            'invisible': ~Eval('granted_date'),
+            })
+    submitted_by = employee_field(
+        "Submitted By",
+        states=['submitted', 'approved', 'rejected', 'granted', 'cancelled'])
+    approved_by = employee_field(
+        "Approved By",
+        states=['approved', 'rejected', 'granted', 'cancelled'])
+    rejected_by = employee_field(
+        "Rejected By",
+        states=['approved', 'rejected', 'granted', 'cancelled'])
+    granted_by = employee_field(
+        "Granted By",
+        states=['granted', 'cancelled'])
+    cancelled_by = employee_field(
+        "Cancelled By",
+        states=['cancelled'])
+    state = fields.Selection([
+            ('draft', "Draft"),
+            ('submitted', "Submitted"),
+            ('approved', "Approved"),
+            ('granted', "Granted"),
+            ('rejected', "Rejected"),
+            ('cancelled', "Cancelled"),
+            ], "State", required=True, readonly=True, sort=False)
+
+    del _states
+
+    @classmethod
+    def __setup__(cls):
+        cls.number.search_unaccented = False
+        super().__setup__()
+        t = cls.__table__()
+        cls._sql_indexes.update({
+                Index(t,
+                    (t.date, Index.Range(order='DESC')),
+                    (t.id, Index.Range(order='DESC'))),
+                Index(t,
+                    (t.company, Index.Equality()),
+                    (t.imputation_date, Index.Range())),
+                Index(t, (t.party, Index.Range())),
+                Index(t, (t.invoice, Index.Range())),
+                Index(
+                    t, (t.state, Index.Equality(cardinality='low')),
+                    where=t.state.in_(['draft', 'submitted', 'approved'])),
+                })
+        cls._order = [
+            ('date', 'DESC'),
+            ('id', 'DESC'),
+            ]
+        cls._transitions |= {
+            ('draft', 'submitted'),
+            ('draft', 'cancelled'),
+            ('submitted', 'approved'),
+            ('submitted', 'rejected'),
+            ('submitted', 'cancelled'),
+            ('submitted', 'draft'),
+            ('approved', 'granted'),
+            ('approved', 'cancelled'),
+            ('approved', 'draft'),
+            ('rejected', 'draft'),
+            ('granted', 'cancelled'),
+            ('cancelled', 'draft'),
+            }
+        manager = Id('prm', 'group_prm_manager').in_(
+            Eval('context', {}).get('groups', []))
+        cls._buttons.update({
+                'submit': {
+                    'invisible': Eval('state') != 'draft',
+                    'depends': ['state'],
+                    },
+                'approve': {
+                    'invisible': Eval('state') != 'submitted',
+                    'depends': ['state'],
+                    },
+                'reject': {
+                    'invisible': Eval('state') != 'submitted',
+                    'depends': ['state'],
+                    },
+                'grant': {
+                    'invisible': Eval('state') != 'approved',
+                    'depends': ['state'],
+                    },
+                'cancel': {
+                    'invisible': ~Eval('state').in_([
+                            'draft', 'submitted', 'approved', 'granted']),
+                    'readonly': (
+                        Eval('state').in_(['approved', 'granted'])
+                        & ~manager),
+                    'depends': ['state'],
+                    },
+                'draft': {
+                    'invisible': (
+                        ~Eval('state').in_([
+                                'submitted', 'approved',
+                                'rejected', 'cancelled'])
+                        | Bool(Eval('granted_date'))),
+                    'readonly': (Eval('state') == 'approved') & ~manager,
+                    'icon': If(Eval('state').in_(['rejected', 'cancelled']),
+                        'tryton-undo', 'tryton-back'),
+                    'depends': ['state', 'granted_date'],
+                    },
+                })
+
+    @classmethod
+    def order_number(cls, tables):
+        table, _ = tables[None]
+        return [CharLength(table.number), table.number]
+
+    @classmethod
+    def default_company(cls):
+        return Transaction().context.get('company')
+
+    @classmethod
+    def default_date(cls):
+        pool = Pool()
+        Date = pool.get('ir.date')
+        return Date.today()
+
+    @classmethod
+    def default_imputation_date(cls):
+        return cls.default_date()
+
+    @classmethod
+    def default_kind(cls):
+        return 'credit_note'
+
+    @classmethod
+    def default_initiative(cls):
+        return 'company'
+
+    @classmethod
+    def default_currency(cls):
+        pool = Pool()
+        Company = pool.get('company.company')
+        if (company_id := cls.default_company()) is not None and (
+                company_id >= 0):
+            return Company(company_id).currency.id
+
+    @classmethod
+    def default_state(cls):
+        return 'draft'
+
+    @fields.depends('date', 'imputation_date')
+    def on_change_date(self):
+        # Only what nobody has typed follows the date
+        if (self.date
+                and self.imputation_date in {
+                    None, self.default_imputation_date()}):
+            self.imputation_date = self.date
+
+    @fields.depends('company', 'invoice', 'currency')
+    def on_change_company(self):
+        if self.company and not self.invoice:
+            self.currency = self.company.currency
+
+    @fields.depends(
+        'invoice', 'party', 'currency', '_parent_invoice.party',
+        '_parent_invoice.currency', '_parent_invoice.company')
+    def on_change_invoice(self):
+        if self.invoice:
+            self.company = self.invoice.company
+            self.party = self.invoice.party
+            self.currency = self.invoice.currency
+
+    @fields.depends('company')
+    def on_change_with_company_currency(self, name=None):
+        return self.company.currency if self.company else None
+
+    @classmethod
+    def get_invoice_remaining(cls, concessions, name):
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        remaining = dict.fromkeys(map(int, concessions))
+        invoices = Invoice.browse(
+            list({c.invoice.id for c in concessions if c.invoice}))
+        amounts = {
+            i: sum(lines.values())
+            for i, lines in Invoice.get_creditable_lines(invoices).items()}
+        reserved = defaultdict(Decimal)
+        for concession in cls._reserving(invoices):
+            reserved[concession.invoice] += concession.amount
+        for concession in concessions:
+            invoice = concession.invoice
+            if not invoice:
+                continue
+            remaining[concession.id] = amounts[invoice] - reserved[invoice]
+            if (concession.state == 'approved'
+                    and concession.kind in cls._invoice_kinds()):
+                remaining[concession.id] += concession.amount
+        return remaining
+
+    @fields.depends('invoice')
+    def on_change_with_invoice_remaining(self):
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        if self.invoice:
+            invoice = Invoice(self.invoice.id)
+            amounts = Invoice.get_creditable_lines([invoice])[invoice]
+            return sum(amounts.values()) - sum(
+                c.amount for c in self._reserving([invoice]))
+
+    @fields.depends(
+        'amount', 'kind', 'state', 'invoice',
+        methods=['on_change_with_invoice_remaining'])
+    def on_change_notify(self):
+        notifications = super().on_change_notify()
+        if (self.invoice and self.amount and self.state == 'draft'
+                and self.kind in self._invoice_kinds()
+                and self.amount > self.on_change_with_invoice_remaining()):
+            notifications.append(('warning', gettext(
+                        'prm.msg_concession_more_than_remaining')))
+        return notifications
+
+    def get_rec_name(self, name):
+        items = [self.number or f'({self.id})']
+        if self.party:
+            items.append(self.party.rec_name)
+        return ' - '.join(items)
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        _, operator, value = clause
+        if operator.startswith('!') or operator.startswith('not '):
+            bool_op = 'AND'
+        else:
+            bool_op = 'OR'
+        return [bool_op,
+            ('number', *clause[1:]),
+            ('party.rec_name', *clause[1:]),
+            ]
+
+    def chat_language(self, audience='internal'):
+        language = super().chat_language(audience=audience)
+        if audience == 'public':
+            language = self.party.lang.code if self.party.lang else None
+        return language
+
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('/tree', 'visual',
+                If(Eval('state').in_(['rejected', 'cancelled']), 'muted',
+                    If(Eval('state') == 'submitted', 'warning', ''))),
+            ]
+
+    @classmethod
+    def booked_query(cls):
+        """Return the query of what gestures took off the revenue
+
+        The columns are company, date and amount: debit less credit of the
+        posted moves of the documents on revenue accounts, in the currency
+        of the company and by date of the move.
+        The documents that reverse a cancelled gesture are negative.
+        """
+        pool = Pool()
+        Account = pool.get('account.account')
+        AccountType = pool.get('account.account.type')
+        Invoice = pool.get('account.invoice')
+        Line = pool.get('account.move.line')
+        Move = pool.get('account.move')
+        Result = pool.get('prm.concession-account.invoice')
+        account = Account.__table__()
+        account_type = AccountType.__table__()
+        line = Line.__table__()
+        move = Move.__table__()
+
+        moves = None
+        for name in ['move', 'cancel_move']:
+            invoice = Invoice.__table__()
+            result = Result.__table__()
+            concession = cls.__table__()
+            column = getattr(invoice, name)
+            query = (result
+                .join(concession, condition=result.concession == concession.id)
+                .join(invoice, condition=result.invoice == invoice.id)
+                .select(
+                    column.as_('move'),
+                    where=(column != Null)
+                    & concession.kind.in_(['credit_note', 'refund'])))
+            # The move that cancels a result is the one of another result:
+            # the union keeps it once.
+            moves = moves | query if moves else query
+        return (moves
+            .join(move, condition=moves.move == move.id)
+            .join(line, condition=line.move == move.id)
+            .join(account, condition=line.account == account.id)
+            .join(account_type, condition=account.type == account_type.id)
+            .select(
+                move.company.as_('company'),
+                move.date.as_('date'),
+                cls.company_amount.sql_cast(
+                    sql_sum(line.debit - line.credit)).as_('amount'),
+                where=(move.state == 'posted')
+                & (account_type.revenue == Literal(True)),
+                group_by=[move.company, move.date]))
+
+    @classmethod
+    def imputed_query(cls):
+        """Return the query of what granted gestures reduce in the reviews
+
+        The columns are company, date (of imputation) and amount in the
+        currency of the company: a free service at cost, the others at the
+        amount that their document took off the revenue.
+        """
+        table = cls.__table__()
+        return table.select(
+            table.company.as_('company'),
+            table.imputation_date.as_('date'),
+            cls.company_amount.sql_cast(
+                sql_sum(Case(
+                        (table.kind == 'free_service', table.company_cost),
+                        else_=table.company_amount))).as_('amount'),
+            where=table.state == 'granted',
+            group_by=[table.company, table.imputation_date])
+
+    @classmethod
+    def create(cls, vlist):
+        return super().create(cls._fill_values(vlist))
+
+    @classmethod
+    def _fill_values(cls, vlist):
+        "Return the values completed at once for all new gestures"
+        pool = Pool()
+        Company = pool.get('company.company')
+        Configuration = pool.get('prm.configuration')
+        Invoice = pool.get('account.invoice')
+
+        configuration = Configuration(1)
+        vlist = [v.copy() for v in vlist]
+        currencies = {
+            i.id: i.currency.id for i in Invoice.browse(list({
+                        v['invoice'] for v in vlist
+                        if v.get('invoice') and not v.get('currency')}))}
+        to_number = defaultdict(list)
+        for values in vlist:
+            company = values.setdefault('company', cls.default_company())
+            if not values.get('date'):
+                values['date'] = cls.default_date()
+            if not values.get('imputation_date'):
+                values['imputation_date'] = values['date']
+            if not values.get('currency'):
+                if invoice := values.get('invoice'):
+                    values['currency'] = currencies[invoice]
+                elif company is not None:
+                    values['currency'] = Company(company).currency.id
+            if company is not None and not values.get('number'):
+                to_number[company].append(values)
+        for company, to_fill in to_number.items():
+            if sequence := configuration.get_multivalue(
+                    'concession_sequence', company=company):
+                with Transaction().set_context(company=company):
+                    numbers = sequence.get_many(len(to_fill))
+                for values, number in zip(to_fill, numbers):
+                    values['number'] = number
+        return vlist
+
+    @classmethod
+    def validate_fields(cls, concessions, field_names):
+        super().validate_fields(concessions, field_names)
+        cls.check_amount(concessions, field_names)
+        cls.check_invoice(concessions, field_names)
+
+    @classmethod
+    def check_amount(cls, concessions, field_names=None):
+        if field_names and not (field_names & {'amount', 'cost'}):
+            return
+        for concession in concessions:
+            if concession.amount <= 0:
+                raise ConcessionValidationError(gettext(
+                        'prm.msg_concession_amount_not_positive',
+                        concession=concession.rec_name))
+            if concession.cost is not None and concession.cost < 0:
+                raise ConcessionValidationError(gettext(
+                        'prm.msg_concession_cost_negative',
+                        concession=concession.rec_name))
+
+    @classmethod
+    def check_invoice(cls, concessions, field_names=None):
+        if field_names and not (
+                field_names & {'invoice', 'party', 'company', 'currency'}):
+            return
+        for concession in concessions:
+            invoice = concession.invoice
+            if not invoice:
+                continue
+            if invoice.party != concession.party:
+                raise ConcessionValidationError(gettext(
+                        'prm.msg_concession_invoice_party',
+                        concession=concession.rec_name,
+                        invoice=invoice.rec_name,
+                        party=invoice.party.rec_name))
+            if invoice.currency != concession.currency:
+                raise ConcessionValidationError(gettext(
+                        'prm.msg_concession_invoice_currency',
+                        concession=concession.rec_name,
+                        invoice=invoice.rec_name,
+                        currency=invoice.currency.rec_name))
+
+    @classmethod
+    def _protected_fields(cls):
+        return {
+            'number', 'company', 'party', 'date', 'kind', 'reason',
+            'initiative', 'invoice', 'currency', 'amount', 'cost',
+            'imputation_date',
+            }
+
+    @classmethod
+    def check_modification(
+            cls, mode, concessions, values=None, external=False):
+        super().check_modification(
+            mode, concessions, values=values, external=external)
+        if mode == 'write' and values.keys() & cls._protected_fields():
+            for concession in concessions:
+                if concession.state != 'draft':
+                    raise AccessError(gettext(
+                            'prm.msg_concession_modify_draft',
+                            concession=concession.rec_name))
+        elif mode == 'delete':
+            for concession in concessions:
+                if concession.state != 'draft':
+                    raise AccessError(gettext(
+                            'prm.msg_concession_delete_draft',
+                            concession=concession.rec_name))
+
+    @classmethod
+    def copy(cls, concessions, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('number', None)
+        default.setdefault('lines', None)
+        default.setdefault('results', None)
+        default.setdefault('granted_date', None)
+        default.setdefault('company_amount', None)
+        default.setdefault('company_cost', None)
+        default.setdefault('submitted_by', None)
+        default.setdefault('approved_by', None)
+        default.setdefault('rejected_by', None)
+        default.setdefault('granted_by', None)
+        default.setdefault('cancelled_by', None)
+        return super().copy(concessions, default=default)
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('draft')
+    @reset_employee(
+        'submitted_by', 'approved_by', 'rejected_by', 'cancelled_by')
+    def draft(cls, concessions):
+        for concession in concessions:
+            if concession.granted_date:
+                raise AccessError(gettext(
+                        'prm.msg_concession_draft_granted',
+                        concession=concession.rec_name))
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('submitted')
+    @set_employee('submitted_by')
+    def submit(cls, concessions):
+        cls._check_similar(concessions)
+
+    @classmethod
+    def _check_similar(cls, concessions):
+        "Warn when somebody else has asked the same for the customer"
+        pool = Pool()
+        Warning = pool.get('res.user.warning')
+        transaction = Transaction()
+        others = defaultdict(list)
+        for sub_concessions in grouped_slice(concessions, _BATCH):
+            parties = {c.party.id for c in sub_concessions}
+            for other in cls.search([
+                        ('party', 'in', list(parties)),
+                        ('state', 'in', ['submitted', 'approved']),
+                        ('create_uid', '!=', transaction.user),
+                        ]):
+                others[other.company, other.party].append(other)
+        for concession in concessions:
+            for other in others[concession.company, concession.party]:
+                if concession._is_similar(other):
+                    break
+            else:
+                continue
+            key = Warning.format('concession_similar', [concession])
+            if Warning.check(key):
+                raise ConcessionSimilarWarning(key, gettext(
+                        'prm.msg_concession_similar',
+                        concession=concession.rec_name,
+                        similar=other.rec_name))
+
+    def _is_similar(self, other):
+        if self == other:
+            return False
+        if self.invoice and self.invoice == other.invoice:
+            return True
+        return (self.reason == other.reason
+            and (self.amount, self.currency) == (other.amount, other.currency))
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('approved')
+    @set_employee('approved_by')
+    def approve(cls, concessions):
+        pass
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('rejected')
+    @set_employee('rejected_by')
+    def reject(cls, concessions):
+        pass
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('granted')
+    @set_employee('granted_by')
+    def grant(cls, concessions):
+        pool = Pool()
+        Date = pool.get('ir.date')
+        if not concessions:
+            return
+        by_kind = defaultdict(list)
+        for concession in concessions:
+            by_kind[concession.kind].append(concession)
+        for kind, k_concessions in by_kind.items():
+            getattr(cls, f'_grant_{kind}')(k_concessions)
+        by_company = defaultdict(list)
+        for concession in concessions:
+            by_company[concession.company].append(concession)
+        for company, c_concessions in by_company.items():
+            with Transaction().set_context(company=company.id):
+                today = Date.today()
+            cls._set_company_amounts(company, c_concessions)
+            cls.write(c_concessions, {'granted_date': today})
+
+    @classmethod
+    def _grant_credit_note(cls, concessions):
+        notes = cls._create_credit_notes(concessions)
+        cls._settle(dict(zip(concessions, notes)))
+
+    @classmethod
+    def _grant_refund(cls, concessions):
+        cls._create_credit_notes(concessions)
+
+    @classmethod
+    def _grant_free_service(cls, concessions):
+        pass
+
+    @classmethod
+    def _invoice_kinds(cls):
+        "The kinds of gesture which reduce the origin invoice"
+        return {'credit_note', 'refund'}
+
+    @classmethod
+    def _reserving(cls, invoices):
+        "Return the approved gestures that will reduce the invoices"
+        concessions = []
+        for sub_invoices in grouped_slice(invoices, _BATCH):
+            concessions.extend(cls.search([
+                        ('invoice', 'in', [i.id for i in sub_invoices]),
+                        ('state', '=', 'approved'),
+                        ('kind', 'in', list(cls._invoice_kinds())),
+                        ], order=[]))
+        return concessions
+
+    @classmethod
+    def _lock_invoices(cls, concessions):
+        """Prevent concurrent grants on the same origin invoices
+
+        The update makes a concurrent transaction, which can not see the
+        documents of this one, fail and be retried by the server.
+        """
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        table = Invoice.__table__()
+        cursor = Transaction().connection.cursor()
+        for sub_ids in grouped_slice(
+                sorted({c.invoice.id for c in concessions if c.invoice}),
+                _BATCH):
+            cursor.execute(*table.update(
+                    [table.company], [table.company],
+                    where=fields.SQL_OPERATORS['in'](table.id, sub_ids)))
+
+    @classmethod
+    def _share(cls, concessions):
+        """Return for each gesture the amount of each line of its invoice
+
+        The amount, in the currency of the invoice, is shared by what
+        remains of each line; the last one takes the remainder.
+        """
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        Lang = pool.get('ir.lang')
+        invoices = Invoice.browse(
+            list({c.invoice.id for c in concessions if c.invoice}))
+        creditable = Invoice.get_creditable_lines(invoices)
+        shares = {}
+        for concession in concessions:
+            if not concession.invoice:
+                continue
+            invoice = concession.invoice
+            if invoice.state not in {'posted', 'paid'}:
+                raise ConcessionGrantError(gettext(
+                        'prm.msg_concession_invoice_state',
+                        concession=concession.rec_name,
+                        invoice=invoice.rec_name))
+            lines = creditable[invoice]
+            total = sum(lines.values(), Decimal(0))
+            if concession.amount > total:
+                lang = Lang.get()
+                raise ConcessionGrantError(gettext(
+                        'prm.msg_concession_over_invoice',
+                        concession=concession.rec_name,
+                        amount=lang.currency(
+                            concession.amount, concession.currency),
+                        invoice=invoice.rec_name,
+                        remaining=lang.currency(
+                            max(total, Decimal(0)), concession.currency)))
+            parts = spread(
+                concession.amount, [a / total for a in lines.values()],
+                concession.currency.round)
+            shares[concession] = {
+                line: part for line, part in zip(lines, parts) if part}
+            for line, part in shares[concession].items():
+                lines[line] -= part
+        return shares
+
+    @classmethod
+    def _create_credit_notes(cls, concessions):
+        "Create, post and return the credit note of each gesture"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        Result = pool.get('prm.concession-account.invoice')
+        transaction = Transaction()
+
+        cls._lock_invoices(concessions)
+        shares = cls._share(concessions)
+        notes = {}
+        for company, c_concessions in groupby(
+                sorted(concessions, key=lambda c: c.company.id),
+                key=lambda c: c.company):
+            c_concessions = list(c_concessions)
+            # The gesture has been approved: the warnings of the posting
+            # would only ask the same again.
+            with transaction.set_context(
+                    company=company.id, _skip_warnings=True):
+                c_notes = [
+                    c._get_credit_note(shares.get(c)) for c in c_concessions]
+                Invoice.save(c_notes)
+                Invoice.post(c_notes)
+            notes.update(zip(c_concessions, c_notes))
+        Result.create([{
+                    'concession': concession.id,
+                    'invoice': note.id,
+                    } for concession, note in notes.items()])
+        return [notes[c] for c in concessions]
+
+    def _get_credit_note(self, shares):
+        "Return the unsaved credit note for the amounts of the lines"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        if self.invoice:
+            note = self.invoice._credit()
+            note.lines = [
+                self._get_credit_line(line, amount)
+                for line, amount in shares.items()]
+            note.taxes = []
+        else:
+            note = Invoice(
+                company=self.company, type='out', party=self.party,
+                currency=self.currency)
+            note.set_journal()
+        note.invoice_date = self.date
+        note.accounting_date = None
+        note.payment_term_date = self.date
+        if not self.invoice:
+            note.on_change_party()
+            note.lines = [self._get_free_line(note)]
+        if self.kind == 'refund':
+            note.payment_term = None
+        note.description = self.reason.name
+        note.comment = None
+        return note
+
+    def _get_credit_line(self, line, amount):
+        "Return the unsaved line which credits the amount of the line"
+        credit = line._credit()
+        credit.origin = self
+        credit.concession_line = line
+        # Neither product nor unit: what has been sold stays sold
+        credit.product = None
+        credit.unit = None
+        credit.quantity = -1
+        credit.unit_price = amount
+        if 'stock_moves' in credit._fields:
+            credit.stock_moves = []
+        return credit
+
+    def _get_free_line(self, note):
+        "Return the unsaved line of a gesture without invoice"
+        pool = Pool()
+        AccountConfiguration = pool.get('account.configuration')
+        Configuration = pool.get('prm.configuration')
+        Line = pool.get('account.invoice.line')
+        product = Configuration(1).get_multivalue(
+            'concession_product', company=self.company.id)
+        line = Line(
+            invoice=note, type='line', company=self.company,
+            currency=self.currency, invoice_type='out', quantity=-1,
+            unit_price=self.amount, description=self.reason.name,
+            origin=self, product=product)
+        if product:
+            line.on_change_product()
+        else:
+            line.account = AccountConfiguration(1).get_multivalue(
+                'default_category_account_revenue', company=self.company.id)
+            if line.account:
+                line.account = line.account.current(date=self.date)
+                line.on_change_account()
+        if not line.account:
+            raise ConcessionProductMissingError(gettext(
+                    'prm.msg_concession_product_missing',
+                    concession=self.rec_name,
+                    company=self.company.rec_name))
+        return line
+
+    @classmethod
+    def _settle(cls, notes):
+        "Set the credit notes against the invoices that are not yet paid"
+        pool = Pool()
+        Configuration = pool.get('account.configuration')
+        Invoice = pool.get('account.invoice')
+        Line = pool.get('account.move.line')
+
+        invoices = Invoice.browse(
+            list({c.invoice.id for c in notes if c.invoice}))
+        to_pay = {
+            i.id: i.amount_to_pay for i in invoices if i.state == 'posted'}
+        credit_notes = {
+            n.id: n for n in Invoice.browse(
+                [n.id for n in notes.values()])}
+        payments = defaultdict(list)
+        for concession, note in notes.items():
+            invoice, note = concession.invoice, credit_notes[note.id]
+            if not invoice or to_pay.get(invoice.id, 0) < -note.total_amount:
+                continue
+            lines = [l for l in note.lines_to_pay if not l.reconciliation]
+            if (note.account != invoice.account
+                    or {l.party for l in lines} - {None, invoice.party}):
+                continue
+            to_pay[invoice.id] += note.total_amount
+            payments[invoice].extend(lines)
+        if not payments:
+            return
+        Invoice.add_payment_lines(payments)
+        configuration = Configuration(1)
+        to_reconcile = []
+        for invoice in Invoice.browse([i.id for i in payments]):
+            if invoice.currency != invoice.company.currency and not (
+                    configuration.get_multivalue(
+                        'currency_exchange_journal',
+                        company=invoice.company.id)):
+                continue
+            lines, remainder = invoice.get_reconcile_lines_for_amount(
+                Decimal(0), invoice.currency)
+            if lines and not remainder:
+                to_reconcile.append(lines)
+        if to_reconcile:
+            Line.reconcile(*to_reconcile)
+
+    @classmethod
+    def _set_company_amounts(cls, company, concessions):
+        "Store the amounts in the currency of the company"
+        pool = Pool()
+        Currency = pool.get('currency.currency')
+        table = cls.__table__()
+        cursor = Transaction().connection.cursor()
+        local, foreign = [], []
+        for concession in concessions:
+            if concession.currency == company.currency:
+                local.append(concession.id)
+            else:
+                foreign.append(concession)
+        for sub_ids in grouped_slice(local, _BATCH):
+            cursor.execute(*table.update(
+                    [table.company_amount, table.company_cost],
+                    [table.amount, table.cost],
+                    where=fields.SQL_OPERATORS['in'](table.id, sub_ids)))
+        booked = cls._get_booked(foreign)
+        for sub_concessions in grouped_slice(foreign, _BATCH):
+            amounts, costs = [], []
+            for concession in sub_concessions:
+                with Transaction().set_context(date=concession.date):
+                    amount = booked.get(concession.id)
+                    if amount is None:
+                        amount = Currency.compute(
+                            concession.currency, concession.amount,
+                            company.currency)
+                    cost = None
+                    if concession.cost is not None:
+                        cost = Currency.compute(
+                            concession.currency, concession.cost,
+                            company.currency)
+                amounts.append((table.id == concession.id, amount))
+                costs.append((table.id == concession.id, cost))
+            cursor.execute(*table.update(
+                    [table.company_amount, table.company_cost],
+                    [Case(*amounts), Case(*costs)],
+                    where=fields.SQL_OPERATORS['in'](
+                        table.id, [c.id for c in sub_concessions])))
+
+    @classmethod
+    def _get_booked(cls, concessions):
+        "Return what the documents took off the revenue by gesture"
+        pool = Pool()
+        Result = pool.get('prm.concession-account.invoice')
+        booked = {}
+        for result in Result.search([
+                    ('concession', 'in', [c.id for c in concessions]),
+                    ], order=[]):
+            booked[result.concession.id] = sum(
+                l.debit - l.credit for l in result.invoice.move.lines
+                if l.account.type.revenue)
+        return booked
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('cancelled')
+    @set_employee('cancelled_by')
+    def cancel(cls, concessions):
+        granted = [c for c in concessions if c.state == 'granted']
+        if granted:
+            cls._reverse(granted)
+
+    @classmethod
+    def _reverse(cls, concessions):
+        "Reverse the documents of granted gestures"
+        pool = Pool()
+        Date = pool.get('ir.date')
+        Invoice = pool.get('account.invoice')
+        PaymentLine = pool.get('account.invoice-account.move.line')
+        Result = pool.get('prm.concession-account.invoice')
+        transaction = Transaction()
+
+        results = Result.search([
+                ('concession', 'in', [c.id for c in concessions]),
+                ('invoice.state', 'in', ['posted', 'paid']),
+                ], order=[('concession.company', 'ASC')])
+        if not results:
+            return
+        notes = Invoice.browse([r.invoice.id for r in results])
+        lines = [
+            l.id for n in notes for l in n.lines_to_pay
+            if not l.reconciliation]
+        payment_lines = PaymentLine.search([
+                ('line', 'in', lines),
+                ('invoice.state', '=', 'posted'),
+                ])
+        if payment_lines:
+            Invoice.remove_payment_lines([p.line for p in payment_lines])
+
+        to_create = []
+        for company, c_results in groupby(
+                results, key=lambda r: r.invoice.company):
+            c_results = list(c_results)
+            with transaction.set_context(
+                    company=company.id, _skip_warnings=True):
+                today = Date.today()
+                open_, settled = [], []
+                for result in c_results:
+                    note = result.invoice
+                    if note.state == 'posted' and not any(
+                            l.reconciliation for l in note.lines_to_pay):
+                        open_.append(result)
+                    else:
+                        settled.append(result)
+                for group, refund in [(open_, True), (settled, False)]:
+                    if not group:
+                        continue
+                    reversals = Invoice.credit(
+                        [r.invoice for r in group], refund=refund,
+                        invoice_date=max(
+                            [today] + [r.concession.date for r in group]))
+                    if not refund:
+                        Invoice.post(reversals)
+                    to_create.extend({
+                            'concession': result.concession.id,
+                            'invoice': reversal.id,
+                            } for result, reversal in zip(group, reversals))
+        Result.create(to_create)
+
+
+class ConcessionInvoice(ModelSQL):
+    __name__ = 'prm.concession-account.invoice'
+    __string__ = "Commercial Gesture - Invoice"
+
+    concession = fields.Many2One(
+        'prm.concession', "Gesture", required=True, ondelete='CASCADE')
+    invoice = fields.Many2One(
+        'account.invoice', "Invoice", required=True, ondelete='RESTRICT')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        cls._sql_constraints.append(
+            ('concession_invoice_unique',
+                Unique(t, t.concession, t.invoice),
+                'prm.msg_concession_invoice_unique'))

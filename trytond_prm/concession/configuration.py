@@ -1,0 +1,74 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from trytond.model import ModelSQL, fields
+from trytond.modules.company.model import CompanyValueMixin
+from trytond.pool import Pool, PoolMeta
+from trytond.pyson import Eval, Id
+
+class Configuration(metaclass=PoolMeta):
+    __name__ = 'prm.configuration'
+
+    concession_sequence = fields.MultiValue(fields.Many2One(
+            'ir.sequence', "Gesture Sequence", required=True,
+            domain=[
+                ('company', 'in',
+                    [Eval('context', {}).get('company', -1), None]),
+                ('sequence_type', '=',
+                    Id('prm', 'sequence_type_concession')),
+                ]))
+    concession_product = fields.MultiValue(fields.Many2One(
+            'product.product', "Gesture Product",
+            domain=[
+                ('type', '=', 'service'),
+                ],
+            help="The service whose account and taxes are used "
+            "for the gestures that have no origin invoice.\n"
+            "Leave empty to use the default revenue account "
+            "of the company."))
+
+    @classmethod
+    def multivalue_model(cls, field):
+        pool = Pool()
+        if field == 'concession_product':
+            return pool.get('prm.configuration.concession')
+        return super().multivalue_model(field)
+
+    @classmethod
+    def default_concession_sequence(cls, **pattern):
+        return cls.multivalue_model(
+            'concession_sequence').default_concession_sequence()
+
+
+class ConfigurationSequence(metaclass=PoolMeta):
+    __name__ = 'prm.configuration.sequence'
+
+    concession_sequence = fields.Many2One(
+        'ir.sequence', "Gesture Sequence", required=True,
+        domain=[
+            ('company', 'in', [Eval('company', -1), None]),
+            ('sequence_type', '=', Id('prm', 'sequence_type_concession')),
+            ])
+
+    @classmethod
+    def default_concession_sequence(cls):
+        pool = Pool()
+        ModelData = pool.get('ir.model.data')
+        try:
+            return ModelData.get_id('prm', 'sequence_concession')
+        except KeyError:
+            return None
+
+
+class ConfigurationConcession(ModelSQL, CompanyValueMixin):
+    __name__ = 'prm.configuration.concession'
+    __string__ = "Commercial Gesture Configuration"
+
+    concession_product = fields.Many2One(
+        'product.product', "Gesture Product", ondelete='RESTRICT',
+        domain=[
+            ('type', '=', 'service'),
+            ],
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'})

@@ -1,0 +1,20 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from trytond.exceptions import UserError, UserWarning
+from trytond.model.exceptions import ValidationError
+
+
+class ConcessionValidationError(ValidationError):
+    pass
+
+
+class ConcessionGrantError(UserError):
+    pass
+
+
+class ConcessionProductMissingError(ConcessionGrantError):
+    pass
+
+
+class ConcessionSimilarWarning(UserWarning):
+    pass

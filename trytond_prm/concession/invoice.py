@@ -1,0 +1,154 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from collections import defaultdict
+from decimal import Decimal
+
+from trytond.model import fields
+from trytond.pool import Pool, PoolMeta
+from trytond.pyson import Bool, Eval
+from trytond.tools import grouped_slice
+
+from ..tools import spread
+
+# Records of one statement
+_BATCH = 1000
+
+
+class Invoice(metaclass=PoolMeta):
+    __name__ = 'account.invoice'
+
+    @classmethod
+    def get_creditable_lines(cls, invoices):
+        """Return for each invoice what remains to credit of each line
+
+        The amounts are untaxed, in the currency of the invoice, less what
+        any other invoice which is not cancelled credits.
+        """
+        remaining = {
+            i: {l: l.amount for l in i.line_lines if l.amount}
+            for i in invoices}
+        loose = defaultdict(list)
+        lines = {l.id: (i, l) for i in invoices for l in i.line_lines}
+        for line_id, credit in cls._get_credit_lines(
+                [l for _, l in lines.values()]):
+            invoice, line = lines[line_id]
+            remaining[invoice].setdefault(line, Decimal(0))
+            remaining[invoice][line] += credit.amount
+        for invoice, credit in cls._get_loose_credit_lines(invoices):
+            loose[invoice].append(credit)
+        for invoice, credits in loose.items():
+            cls._spread_loose(remaining[invoice], credits)
+        return remaining
+
+    @classmethod
+    def _get_credit_lines(cls, lines):
+        "Return couples of line and line which credits it"
+        pool = Pool()
+        Line = pool.get('account.invoice.line')
+        credits = []
+        source = {l.id: l.id for l in lines}
+        while lines:
+            found = []
+            for sub_lines in grouped_slice(lines, _BATCH):
+                sub_lines = list(sub_lines)
+                found.extend(Line.search([
+                            ['OR',
+                                ('origin', 'in', list(map(str, sub_lines))),
+                                ('concession_line', 'in',
+                                    [l.id for l in sub_lines]),
+                                ],
+                            ('type', '=', 'line'),
+                            ('invoice.state', '!=', 'cancelled'),
+                            ], order=[]))
+            lines = []
+            for line in found:
+                origin = line.concession_line or line.origin
+                # A line credits only one other and once
+                if line.id in source:
+                    continue
+                source[line.id] = source[origin.id]
+                credits.append((source[line.id], line))
+                lines.append(line)
+        return credits
+
+    @classmethod
+    def _get_loose_credit_lines(cls, invoices):
+        "Return couples of invoice and line which credits it as a whole"
+        return []
+
+    @classmethod
+    def _spread_loose(cls, remaining, credits):
+        "Take the credit lines off the remaining amounts of similar lines"
+        def key(line):
+            return line.account, frozenset(line.taxes)
+
+        amounts = defaultdict(Decimal)
+        for credit in credits:
+            amounts[key(credit)] += credit.amount
+        for group, amount in amounts.items():
+            if not amount:
+                continue
+            lines = [l for l in remaining if key(l) == group] or [*remaining]
+            total = sum(remaining[l] for l in lines)
+            if not total:
+                lines, total = lines[-1:], Decimal(1)
+                shares = [Decimal(1)]
+            else:
+                shares = [remaining[l] / total for l in lines]
+            for line, part in zip(
+                    lines, spread(amount, shares, line_round(lines))):
+                remaining[line] += part
+
+    def get_origin_invoices(self, name):
+        invoices = set(super().get_origin_invoices(name))
+        for line in self.lines:
+            if line.concession_line:
+                invoices.add(line.concession_line.invoice.id)
+        invoices.discard(self.id)
+        return list(invoices)
+
+    @classmethod
+    def search_origin_invoices(cls, name, clause):
+        return ['OR',
+            super().search_origin_invoices(name, clause),
+            ('lines.concession_line.invoice' + clause[0][len(name):],
+                *clause[1:]),
+            ]
+
+
+def line_round(lines):
+    return lines[0].currency.round
+
+
+class InvoiceLine(metaclass=PoolMeta):
+    __name__ = 'account.invoice.line'
+
+    concession_line = fields.Many2One(
+        'account.invoice.line', "Credited Line", readonly=True,
+        ondelete='RESTRICT',
+        states={
+            'invisible': ~Bool(Eval('concession_line')),
+            },
+        help="The line of the origin invoice that the commercial gesture "
+        "credits.")
+
+    @classmethod
+    def _get_origin(cls):
+        return super()._get_origin() + ['prm.concession']
+
+    @classmethod
+    def copy(cls, lines, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('concession_line', None)
+        return super().copy(lines, default=default)
+
+
+class InvoiceLineCommission(metaclass=PoolMeta):
+    __name__ = 'account.invoice.line'
+
+    def _get_commission_amount(self, amount, plan, pattern=None):
+        # A gesture gives back the commission of what it credits
+        if self.concession_line:
+            return plan.compute(
+                amount, self.concession_line.product, pattern=pattern)
+        return super()._get_commission_amount(amount, plan, pattern=pattern)

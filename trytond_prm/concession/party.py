@@ -1,0 +1,34 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from trytond.i18n import gettext
+from trytond.modules.party.exceptions import EraseError
+from trytond.pool import Pool, PoolMeta
+
+
+class Replace(metaclass=PoolMeta):
+    __name__ = 'party.replace'
+
+    @classmethod
+    def fields_to_replace(cls):
+        return super().fields_to_replace() + [
+            ('prm.concession', 'party'),
+            ]
+
+
+class Erase(metaclass=PoolMeta):
+    __name__ = 'party.erase'
+
+    def check_erase_company(self, party, company):
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        super().check_erase_company(party, company)
+
+        concessions = Concession.search([
+                ('party', '=', party.id),
+                ('company', '=', company.id),
+                ('state', 'in', ['draft', 'submitted', 'approved']),
+                ])
+        if concessions:
+            raise EraseError(gettext('prm.msg_concession_erase_party',
+                    party=party.rec_name,
+                    company=company.rec_name))
