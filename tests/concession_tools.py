@@ -1,15 +1,18 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 import datetime as dt
+from copy import copy
 from decimal import Decimal
 from functools import wraps
 
+from trytond.model import Model
 from trytond.modules.account.tests import create_chart, get_fiscalyear
 from trytond.modules.account_invoice.tests import set_invoice_sequences
 from trytond.modules.company.tests import create_company, set_company
 from trytond.pool import Pool
-from trytond.tests.test_tryton import with_transaction
-from trytond.transaction import Transaction
+from trytond.tests.test_tryton import (
+    DB_NAME, activate_module, drop_db, with_transaction)
+from trytond.transaction import Transaction, TransactionError
 
 
 class Setup:
@@ -34,12 +37,11 @@ class Setup:
         fiscalyear.save()
         FiscalYear.create_period([fiscalyear])
         self.fiscalyear = fiscalyear
-        self.revenue, = Account.search([
+        self.revenue, self.other_revenue = Account.search([
                 ('type.revenue', '=', True),
                 ('company', '=', self.company.id),
-                ], limit=1)
-        self.other_revenue, = Account.copy(
-            [self.revenue], {'name': "Other Revenue", 'code': '4.1.9'})
+                ('closed', '!=', True),
+                ], order=[('code', 'ASC')], limit=2)
         self.receivable, = Account.search([
                 ('type.receivable', '=', True),
                 ('company', '=', self.company.id),
@@ -47,6 +49,11 @@ class Setup:
         self.cash, = Account.search([
                 ('code', '=', '1.1.1'),
                 ('company', '=', self.company.id),
+                ], limit=1)
+        self.expense, = Account.search([
+                ('type.expense', '=', True),
+                ('company', '=', self.company.id),
+                ('closed', '!=', True),
                 ], limit=1)
         self.tax, = Tax.search([], limit=1)
         self.tax.rate = Decimal('.20')
@@ -62,6 +69,8 @@ class Setup:
         self.payment_method.save()
         configuration = Configuration(1)
         configuration.default_account_receivable = self.receivable
+        configuration.currency_exchange_debit_account = self.expense
+        configuration.currency_exchange_credit_account = self.expense
         configuration.save()
         self.party = Party(name="Customer", addresses=[{}])
         self.party.save()
@@ -129,15 +138,56 @@ class Setup:
                 Decimal(0), invoice.currency)
         if lines and not remainder:
             Line.reconcile(lines)
+        Invoice.process([Invoice(invoice.id)])
         return Invoice(invoice.id)
 
 
+class SetupMixin:
+    "Activate the modules and commit the setup once for all tests"
+    modules = ['prm']
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        drop_db()
+        activate_module(cls.modules)
+        extras = {}
+        while True:
+            with Transaction().start(DB_NAME, 1, **extras) as transaction:
+                try:
+                    company = create_company()
+                    with set_company(company):
+                        cls.setup = Setup(company)
+                        cls.set_up_data(cls.setup)
+                except TransactionError as error:
+                    transaction.rollback()
+                    error.fix(extras)
+                    continue
+                transaction.commit()
+            break
+
+    @classmethod
+    def set_up_data(cls, setup):
+        pass
+
+    @classmethod
+    def tearDownClass(cls):
+        drop_db()
+        super().tearDownClass()
+
+
 def with_setup(func):
-    "Run the test in a transaction with a company set up"
+    "Run the test in a transaction on the setup"
     @wraps(func)
     @with_transaction()
     def wrapper(self, *args, **kwargs):
-        company = create_company()
-        with set_company(company):
-            return func(self, Setup(company), *args, **kwargs)
+        pool = Pool()
+        User = pool.get('res.user')
+        setup = copy(self.setup)
+        for name, value in vars(self.setup).items():
+            if isinstance(value, Model):
+                setattr(setup, name, pool.get(value.__name__)(value.id))
+        with Transaction().set_context(
+                User.get_preferences(context_only=True)):
+            return func(self, setup, *args, **kwargs)
     return wrapper

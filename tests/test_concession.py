@@ -3,6 +3,8 @@
 import datetime as dt
 import unittest
 from decimal import Decimal
+from functools import wraps
+from unittest.mock import patch
 
 from trytond.exceptions import UserError
 from trytond.model.exceptions import AccessError
@@ -11,24 +13,26 @@ from trytond.modules.prm.trytond_prm.concession.exceptions import (
     ConcessionGrantError, ConcessionProductMissingError,
     ConcessionSimilarWarning, ConcessionValidationError)
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module
 from trytond.transaction import Transaction
 
-from .concession_tools import with_setup
+from .concession_tools import SetupMixin, with_setup
+from .tools import count_statements
 
 D = Decimal
 
 
-class ConcessionTestCase(unittest.TestCase):
-    "Test commercial gestures"
+def clear_cache():
+    "Read the records again"
+    for cache in Transaction().cache.values():
+        cache.clear()
 
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
+
+class ConcessionTestCase(SetupMixin, unittest.TestCase):
+    "Test commercial gestures"
 
     def assertLines(self, invoice, expected):
         self.assertEqual(
-            [(l.account.rec_name.split(' - ')[-1], l.amount,
+            [(l.account.name, l.amount,
                     [t.rate for t in l.taxes]) for l in invoice.lines],
             expected)
 
@@ -327,7 +331,6 @@ class ConcessionTestCase(unittest.TestCase):
         "The amounts in the currency of the company are kept"
         currency = create_currency('cu2')
         add_currency_rate(currency, 3)
-        add_currency_rate(setup.company.currency, 1)
         invoice = setup.invoice(
             (1, '100', [setup.tax]), (1, '50', [setup.reduced]),
             currency=currency)
@@ -472,6 +475,90 @@ class ConcessionTestCase(unittest.TestCase):
                 ConcessionSimilarWarning):
             Concession.submit(Concession.browse([third.id]))
 
+    def batch(self, setup, count):
+        "Return invoices and the values of a gesture on each"
+        invoices = [self.two_rates(setup) for _ in range(count)]
+        return [{
+                'party': setup.party.id,
+                'reason': setup.reason.id,
+                'kind': kind,
+                'invoice': invoice.id,
+                'amount': D(10),
+                } for i, invoice in enumerate(invoices)
+            for kind in [['credit_note', 'refund'][i % 2]]]
+
+    def count(self, setup, count):
+        "Count the statements of each step, without those of Tryton"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Invoice = pool.get('account.invoice')
+        PaymentLine = pool.get('account.invoice-account.move.line')
+        values = self.batch(setup, count)
+        Transaction().counter += 1
+        counts = {}
+        self.statements = {}
+
+        def tryton(function):
+            "Let the statements of the function of Tryton aside"
+            @wraps(function)
+            def wrapper(*args, **kwargs):
+                before = len(statements)
+                result = function(*args, **kwargs)
+                del statements[before:]
+                return result
+            return wrapper
+
+        with count_statements() as statements:
+            concessions = Concession.create(values)
+        counts['create'] = len(statements)
+        self.statements['create'] = list(statements)
+        ids = [c.id for c in concessions]
+        del concessions
+        names = [
+            n for n, f in Concession._fields.items()
+            if n not in {'results', 'lines', 'xml_id'}]
+        with patch.object(Invoice, 'save', tryton(Invoice.save)), \
+                patch.object(Invoice, 'post', tryton(Invoice.post)), \
+                patch.object(Invoice, 'credit', tryton(Invoice.credit)), \
+                patch.object(
+                    Invoice, 'remove_payment_lines',
+                    tryton(Invoice.remove_payment_lines)), \
+                patch.object(
+                    Invoice, 'add_payment_lines',
+                    tryton(Invoice.add_payment_lines)):
+            for name in ['submit', 'approve', 'grant', 'read', 'cancel']:
+                clear_cache()
+                with count_statements() as statements:
+                    if name == 'read':
+                        Concession.read(ids, names)
+                    else:
+                        getattr(Concession, name)(Concession.browse(ids))
+                counts[name] = len(statements)
+                self.statements[name] = list(statements)
+        self.assertEqual(
+            {c.state for c in Concession.browse(ids)}, {'cancelled'})
+        self.assertFalse(PaymentLine.search([]))
+        return counts
+
+    @with_setup
+    def test_statements(self, setup):
+        "The number of statements does not depend on the number of gestures"
+        first = self.count(setup, 2)
+        few = self.count(setup, 4)
+        s1 = self.statements
+        many = self.count(setup, 24)
+        s2 = self.statements
+        import re
+        from collections import Counter
+        norm = lambda q: re.sub(r'IN \(.*?\)|VALUES .*', '', re.sub(r'"', '', q))[:260]
+        for n in s1:
+            d = Counter(map(norm, s2[n])) - Counter(map(norm, s1[n]))
+            for q, c in d.items():
+                print(n, c, q)
+        print(few, many)
+
+        self.assertEqual(few, many)
+
     @with_setup
     def test_rec_name(self, setup):
         "A gesture is found by its number or its party"
@@ -494,6 +581,8 @@ class ConcessionTestCase(unittest.TestCase):
         pool = Pool()
         Erase = pool.get('party.erase', type='wizard')
         setup.concession('10')
+        setup.party.active = False
+        setup.party.save()
         session_id, _, _ = Erase.create()
         with self.assertRaisesRegex(UserError, "open commercial gestures"):
             Erase(session_id).check_erase(setup.party)

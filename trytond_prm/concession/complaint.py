@@ -3,8 +3,7 @@
 from trytond.pool import Pool, PoolMeta
 from trytond.tools import grouped_slice
 
-# Records of one statement
-_BATCH = 1000
+_SIZE = 1000  # records of one statement
 
 
 class Invoice(metaclass=PoolMeta):
@@ -17,7 +16,7 @@ class Invoice(metaclass=PoolMeta):
         InvoiceLine = pool.get('account.invoice.line')
         credits = super()._get_loose_credit_lines(invoices)
         complaints = {}
-        for sub_invoices in grouped_slice(invoices, _BATCH):
+        for sub_invoices in grouped_slice(invoices, _SIZE):
             sub_invoices = list(sub_invoices)
             lines = {
                 str(l): i for i in sub_invoices for l in i.line_lines}
@@ -26,7 +25,7 @@ class Invoice(metaclass=PoolMeta):
                         ('origin', 'in', list(origins)),
                         ], order=[]):
                 complaints[complaint] = origins[str(complaint.origin)]
-        for sub_complaints in grouped_slice(list(complaints), _BATCH):
+        for sub_complaints in grouped_slice(list(complaints), _SIZE):
             for line in InvoiceLine.search([
                         ('origin', 'in', list(map(str, sub_complaints))),
                         ('type', '=', 'line'),

@@ -18,15 +18,14 @@ from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 from trytond.pyson import Bool, Eval, Id, If
 from trytond.tools import grouped_slice
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, without_check_access
 
 from ..tools import spread, sql_sum
 from .exceptions import (
     ConcessionGrantError, ConcessionProductMissingError,
     ConcessionSimilarWarning, ConcessionValidationError)
 
-# Records of one statement
-_BATCH = 1000
+_SIZE = 1000  # records of one statement
 
 
 class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
@@ -57,6 +56,19 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             },
         depends={'company'},
         help="The customer who receives the gesture.")
+    partner = fields.Many2One(
+        'prm.partner', "Partner", ondelete='RESTRICT',
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            # Only filters the choice on a new gesture: check_party checks
+            # all the gestures at once.
+            If((Eval('id', -1) < 0) & Bool(Eval('party')),
+                ('party', '=', Eval('party', -1)),
+                ()),
+            ],
+        states=_states,
+        help="The partner that the customer is at the date.\n"
+        "Filled in automatically when there is one.")
     date = fields.Date(
         "Date", required=True, states=_states,
         help="The date of the document that the gesture produces.")
@@ -79,13 +91,22 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             ('customer', "Customer"),
             ], "Initiative", required=True, sort=False, states=_states,
         help="Who asked for the gesture.")
+    interaction = fields.Many2One(
+        'prm.interaction', "Interaction", ondelete='RESTRICT',
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('private', '=', False),
+            If((Eval('id', -1) < 0) & Bool(Eval('party')),
+                ('party', '=', Eval('party', -1)),
+                ()),
+            ],
+        states=_states,
+        help="The interaction that led to the gesture.")
     invoice = fields.Many2One(
         'account.invoice', "Invoice", ondelete='RESTRICT',
         domain=[
             ('type', '=', 'out'),
             ('company', '=', Eval('company', -1)),
-            # The party is checked for all gestures at once on validation,
-            # this only filters the choice on a new gesture.
             If((Eval('id', -1) < 0) & Bool(Eval('party')),
                 ('party', '=', Eval('party', -1)),
                 ()),
@@ -311,14 +332,29 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         if self.company and not self.invoice:
             self.currency = self.company.currency
 
+    @fields.depends('company', 'party', 'partner', 'date')
+    def on_change_party(self):
+        if self.partner and self.partner.party != self.party:
+            self.partner = None
+        if self.company and self.party and not self.partner:
+            values = {
+                'company': self.company.id,
+                'party': self.party.id,
+                'date': self.date,
+                }
+            self._set_partner([values])
+            self.partner = values.get('partner')
+
     @fields.depends(
         'invoice', 'party', 'currency', '_parent_invoice.party',
-        '_parent_invoice.currency', '_parent_invoice.company')
+        '_parent_invoice.currency', '_parent_invoice.company',
+        methods=['on_change_party'])
     def on_change_invoice(self):
         if self.invoice:
             self.company = self.invoice.company
             self.party = self.invoice.party
             self.currency = self.invoice.currency
+            self.on_change_party()
 
     @fields.depends('company')
     def on_change_with_company_currency(self, name=None):
@@ -510,13 +546,54 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                     numbers = sequence.get_many(len(to_fill))
                 for values, number in zip(to_fill, numbers):
                     values['number'] = number
+        cls._set_partner(vlist)
         return vlist
+
+    @classmethod
+    @without_check_access
+    def _set_partner(cls, vlist):
+        "Set the partner that the party is at the date, with one search"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        without = defaultdict(list)
+        for values in vlist:
+            if values.get('party') and 'partner' not in values:
+                without[values['party']].append(values)
+        for sub_parties in grouped_slice(list(without), _SIZE):
+            for partner in Partner.search([
+                        ('party', 'in', list(sub_parties)),
+                        ],
+                    order=[('start_date', 'ASC'), ('id', 'ASC')]):
+                for values in without[partner.party.id]:
+                    date = values.get('date') or cls.default_date()
+                    if (partner.company.id == values['company']
+                            and not values.get('partner')
+                            and (partner.state != 'ended'
+                                or date <= partner.end_date)):
+                        values['partner'] = partner.id
 
     @classmethod
     def validate_fields(cls, concessions, field_names):
         super().validate_fields(concessions, field_names)
         cls.check_amount(concessions, field_names)
+        cls.check_party(concessions, field_names)
         cls.check_invoice(concessions, field_names)
+
+    @classmethod
+    def check_party(cls, concessions, field_names=None):
+        if field_names and not (
+                field_names & {'party', 'partner', 'interaction'}):
+            return
+        for concession in concessions:
+            for name in ['partner', 'interaction']:
+                record = getattr(concession, name)
+                if record and record.party not in {None, concession.party}:
+                    raise ConcessionValidationError(gettext(
+                            'prm.msg_concession_party',
+                            concession=concession.rec_name,
+                            record=record.rec_name,
+                            party=record.party.rec_name,
+                            **cls.__names__(name)))
 
     @classmethod
     def check_amount(cls, concessions, field_names=None):
@@ -557,9 +634,9 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
     @classmethod
     def _protected_fields(cls):
         return {
-            'number', 'company', 'party', 'date', 'kind', 'reason',
-            'initiative', 'invoice', 'currency', 'amount', 'cost',
-            'imputation_date',
+            'number', 'company', 'party', 'partner', 'date', 'kind',
+            'reason', 'initiative', 'interaction', 'invoice', 'currency',
+            'amount', 'cost', 'imputation_date',
             }
 
     @classmethod
@@ -622,7 +699,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         Warning = pool.get('res.user.warning')
         transaction = Transaction()
         others = defaultdict(list)
-        for sub_concessions in grouped_slice(concessions, _BATCH):
+        for sub_concessions in grouped_slice(concessions, _SIZE):
             parties = {c.party.id for c in sub_concessions}
             for other in cls.search([
                         ('party', 'in', list(parties)),
@@ -710,7 +787,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
     def _reserving(cls, invoices):
         "Return the approved gestures that will reduce the invoices"
         concessions = []
-        for sub_invoices in grouped_slice(invoices, _BATCH):
+        for sub_invoices in grouped_slice(invoices, _SIZE):
             concessions.extend(cls.search([
                         ('invoice', 'in', [i.id for i in sub_invoices]),
                         ('state', '=', 'approved'),
@@ -731,7 +808,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         cursor = Transaction().connection.cursor()
         for sub_ids in grouped_slice(
                 sorted({c.invoice.id for c in concessions if c.invoice}),
-                _BATCH):
+                _SIZE):
             cursor.execute(*table.update(
                     [table.company], [table.company],
                     where=fields.SQL_OPERATORS['in'](table.id, sub_ids)))
@@ -936,13 +1013,14 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                 local.append(concession.id)
             else:
                 foreign.append(concession)
-        for sub_ids in grouped_slice(local, _BATCH):
+        for sub_ids in grouped_slice(local, _SIZE):
             cursor.execute(*table.update(
                     [table.company_amount, table.company_cost],
                     [table.amount, table.cost],
                     where=fields.SQL_OPERATORS['in'](table.id, sub_ids)))
         booked = cls._get_booked(foreign)
-        for sub_concessions in grouped_slice(foreign, _BATCH):
+        for sub_concessions in grouped_slice(foreign, _SIZE):
+            sub_concessions = list(sub_concessions)
             amounts, costs = [], []
             for concession in sub_concessions:
                 with Transaction().set_context(date=concession.date):

@@ -10,8 +10,7 @@ from trytond.tools import grouped_slice
 
 from ..tools import spread
 
-# Records of one statement
-_BATCH = 1000
+_SIZE = 1000  # records of one statement
 
 
 class Invoice(metaclass=PoolMeta):
@@ -49,7 +48,7 @@ class Invoice(metaclass=PoolMeta):
         source = {l.id: l.id for l in lines}
         while lines:
             found = []
-            for sub_lines in grouped_slice(lines, _BATCH):
+            for sub_lines in grouped_slice(lines, _SIZE):
                 sub_lines = list(sub_lines)
                 found.extend(Line.search([
                             ['OR',
