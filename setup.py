@@ -29,6 +29,7 @@ requires = [
     require('trytond'),
     'python-dateutil',
     'python-sql >= 1.4',
+    'weasyprint',
     ] + [
     require_module(d) for d in info['depends'].split()
     if d not in {'ir', 'res'}]
