@@ -12,6 +12,10 @@ RUN = $(PYTHON) scripts/environment.py
 
 .PHONY: demo test clean
 
+demo:
+	@$(RUN) demo scripts/demo.py --port "$(PORT)" --data "$(DATA)" \
+		--uri "$(URI)" --serve "$(SERVE)"
+
 test:
 	@$(RUN) test,dev scripts/run_tests.py $(ARGS) $(TESTS)
 

@@ -27,9 +27,10 @@ def require_module(name):
 
 requires = [
     require('trytond'),
+    require_module('account_fr'),
     'python-dateutil',
     'python-sql >= 1.4',
-    'weasyprint',
+    'tqdm',
     ] + [
     require_module(d) for d in info['depends'].split()
     if d not in {'ir', 'res'}]
@@ -63,13 +64,14 @@ setup(
     packages=[PACKAGE] + [f'{PACKAGE}.{p}' for p in subpackages],
     package_data={PACKAGE: [
             'tryton.cfg', 'view/*.xml', 'icons/*.svg',
+            'demo/*.csv', 'demo/*.json',
             'locale/*.po', 'locale/override/*.po',
             'trytond_prm/*.xml', 'trytond_prm/**/*.xml',
             'trytond_prm/**/*.fodt', 'trytond_prm/**/*.html',
             'tests/*.rst', 'tests/*.json', 'tests/*.py']},
     install_requires=requires,
     extras_require={
-        'demo': [require_module('account_fr'), 'tqdm'],
+        'demo': [require('trytond[postgresql]')],
         'dev': [
             require('trytond[postgresql]'), 'build', 'isort', 'playwright',
             'pytest', 'ruff', 'sphinx',
@@ -77,7 +79,6 @@ setup(
         'optional': optional,
         'test': [
             require('proteus'), require_module('account_fr'), 'hypothesis',
-            'tqdm',
             ] + optional,
         },
     entry_points={

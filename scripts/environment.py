@@ -57,10 +57,10 @@ def postgresql_bin():
             return folder
 
 
-def _apt(*packages):
+def apt(*packages):
     "Try to install Debian packages when it is allowed without asking"
-    apt = shutil.which('apt-get')
-    if not apt:
+    command = shutil.which('apt-get')
+    if not command:
         return False
     prefix = []
     if os.getuid():
@@ -68,7 +68,7 @@ def _apt(*packages):
                 ['sudo', '-n', 'true'], stderr=subprocess.DEVNULL):
             return False
         prefix = ['sudo', '-n']
-    prefix += ['env', 'DEBIAN_FRONTEND=noninteractive', apt]
+    prefix += ['env', 'DEBIAN_FRONTEND=noninteractive', command]
     from progress import run
     try:
         run("Update the list of system packages", prefix + ['-q', 'update'])
@@ -80,38 +80,38 @@ def _apt(*packages):
     return True
 
 
-def _create():
+def create(folder):
     "Create an empty virtual environment with pip"
     def venv():
-        shutil.rmtree(VENV, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         return not subprocess.call(
-            [sys.executable, '-m', 'venv', VENV],
+            [sys.executable, '-m', 'venv', folder],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def virtualenv(path=None):
         env = os.environ.copy()
         if path:
             env['PYTHONPATH'] = path
-        shutil.rmtree(VENV, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         return not subprocess.call(
-            [sys.executable, '-m', 'virtualenv', '-q', VENV], env=env,
+            [sys.executable, '-m', 'virtualenv', '-q', folder], env=env,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     if venv() or virtualenv():
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as target:
         if not subprocess.call(
                 [sys.executable, '-m', 'pip', 'install', '-q',
-                    '--target', folder, 'virtualenv'],
+                    '--target', target, 'virtualenv'],
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-                ) and virtualenv(folder):
+                ) and virtualenv(target):
             return
     # The package with the version first: it is for this Python
     for package in ['python%s.%s-venv' % sys.version_info[:2],
             'python3-venv']:
-        if _apt(package) and venv():
+        if apt(package) and venv():
             return
-    shutil.rmtree(VENV, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
     sys.exit(
         "%s can not create a virtual environment: install its package "
         "\"venv\" (on Debian and Ubuntu: sudo apt-get install python3-venv)."
@@ -144,7 +144,7 @@ def ensure(extras=(), packages=()):
     if done.get('home') != VENV or not os.access(PYTHON, os.X_OK):
         print("Create the virtual environment %s" % os.path.relpath(VENV),
             flush=True)
-        _create()
+        create(VENV)
         done = {}
     installed = set(done.get('installed', []))
     extras = sorted(

@@ -30,9 +30,9 @@ BROWSER = 'tests.browser.'
 def cache_key():
     "The digest of everything that an activated database depends on"
     digest = hashlib.sha256()
-    for distribution in sorted(
-            f'{d.name} {d.version}' for d in distributions()
-            if re.match(r'trytond|python.sql', d.name or '')):
+    for distribution in sorted({
+                f'{d.name} {d.version}' for d in distributions()
+                if re.match(r'trytond|python.sql', d.name or '')}):
         digest.update(distribution.encode())
     for folder in ['trytond_prm', 'view', 'locale', 'icons']:
         for path in sorted((ROOT / folder).rglob('*')):

@@ -54,20 +54,12 @@ def client():
     return CLIENT
 
 
-def configure(path, uri, folder, port=0, root=None):
+def configure(path, uri, folder, port=None, root=None):
     "Write the configuration of a server"
-    lines = [
-        '[database]',
-        f'uri = {uri}',
-        f'path = {folder}',
-        '',
-        '[web]',
-        f'listen = localhost:{port}',
-        ]
-    if root:
-        lines.append(f'root = {root}')
-    # ConfigParser interpolates the environment in the configuration
-    Path(path).write_text('\n'.join(lines).replace('%', '%%') + '\n')
+    lines = ['[database]', f'uri = {uri}', f'path = {folder}']
+    if port:
+        lines += ['', '[web]', f'listen = localhost:{port}', f'root = {root}']
+    Path(path).write_text('\n'.join(lines) + '\n')
 
 
 def port_is_free(port):
