@@ -79,12 +79,10 @@ class Client:
 
     def settle(self):
         "Wait for the end of the requests and of the drawing"
-        page = self.page
-        idle = "() => !window.jQuery || !jQuery.active"
         for _ in range(3):
-            page.wait_for_load_state('networkidle')
-            page.wait_for_function(idle)
-            page.wait_for_timeout(150)
+            self.page.wait_for_function(
+                "() => !window.jQuery || !jQuery.active")
+            self.page.wait_for_timeout(80)
 
     def open(self, path):
         "Open a tab by the path of its URL"
@@ -106,6 +104,71 @@ class Client:
             "|| document.querySelector('.modal.in, .modal.show')", arg=count)
         self.settle()
 
+    def rpc(self, method, *params):
+        return self.page.evaluate(
+            """([method, params]) => Sao.rpc(
+                {method: method, params: params.concat([{}])},
+                Sao.Session.current_session, true, false).then(
+                    null, e => { throw new Error(JSON.stringify(e)) })
+            """, [method, params])
+
+    def menus(self, root):
+        "Give the name and the action of the entries of the menu below root"
+        root = self.rpc('model.ir.model.data.get_id', root)
+        for menu in self.rpc('model.ir.ui.menu.search_read', [
+                    ['parent', 'child_of', [root]],
+                    ], 0, None, [['id', 'ASC']], ['complete_name', 'action']):
+            type_, _, id_ = (menu['action'] or '').partition(',')
+            if type_ == 'ir.action.act_window':
+                yield menu['complete_name'], int(id_)
+
+    def open_menu(self, *names):
+        "Expand or open the entry of the menu with the names"
+        for name in names:
+            row = self.page.locator('#menu tr:visible', has_text=name).first
+            row.dblclick()
+            self.settle()
+
+    def _screen(self, code):
+        result = self.page.evaluate("""() => {
+                const tab = Sao.Tab.tabs.get_current();
+                const screen = tab && tab.screen;
+                return screen ? (%s) : null;
+                }""" % code)
+        self.settle()
+        return result
+
+    def model(self):
+        "Give the model of the current tab"
+        return self._screen("screen.model_name")
+
+    def count_views(self):
+        return self._screen("screen.views.length + screen.view_to_load.length")
+
+    def switch_view(self):
+        "Show the next view of the current tab and give its type"
+        self._screen("screen.switch_view().then(() => true)")
+        return self._screen("screen.current_view.view_type")
+
+    def open_record(self):
+        "Show the form of the first record and say if there is one"
+        if not self._screen("screen.group.length"):
+            return False
+        self._screen("""(
+            screen.current_record = screen.group[0],
+            screen.switch_view('form').then(() => true))""")
+        return self._screen("screen.current_view.view_type") == 'form'
+
+    def close(self):
+        "Close the current tab without saving"
+        self.page.evaluate("() => { Sao.Tab.tabs.close_current() }")
+        self.settle()
+        # Cancel, no and yes
+        buttons = self.page.locator('.modal-footer:visible button')
+        if buttons.count() == 3:
+            buttons.nth(1).click()
+            self.settle()
+
     def modal_error(self):
         "Give the text of an open error"
         modal = self.page.locator('.modal:visible')
@@ -117,7 +180,7 @@ class Client:
         errors, self.errors = self.errors, []
         if text := self.modal_error():
             errors.append(f"modal: {text}")
-            self.page.keyboard.press('Escape')
+            self.page.locator('.modal-footer:visible button').last.click()
             self.page.wait_for_timeout(500)
         return errors
 
@@ -222,7 +285,6 @@ def make_database(folder, options):
         DB_CACHE=str(ROOT / '.cache' / 'screens' / cache_key()),
         DB_NAME=name,
         TRYTOND_DATABASE_URI='sqlite://',
-        TRYTOND_DATABASE_PATH=folder,
         TRYTOND_DATABASE__PATH=folder)
     if options.database:
         with sqlite3.connect(options.database) as source, \
