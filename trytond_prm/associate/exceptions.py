@@ -32,10 +32,6 @@ class ShareNumberError(UserError):
     pass
 
 
-class ShareReportError(UserError):
-    pass
-
-
 class SeparationMilestoneValidationError(ValidationError):
     pass
 

@@ -378,12 +378,10 @@ class Performance(_Report):
         pool = Pool()
         Pipeline = pool.get('prm.pipeline')
         pipeline = Pipeline.__table__()
-        date = cls.date.sql_cast(pipeline.date)
-        amount = Cast(pipeline.weighted_amount, 'NUMERIC')
         return cls._facts(
             pipeline, pipeline.company, 'company', pipeline.company,
-            date, known=0, where=cls._month_where(date),
-            weighted_pipeline=sql_exact(amount))
+            pipeline.date, known=0, where=cls._month_where(pipeline.date),
+            weighted_pipeline=sql_exact(pipeline.weighted_amount))
 
     @classmethod
     def _attributed_query(cls, actual, *names):
@@ -745,7 +743,3 @@ class SmoothingMonth(_Report):
 class SmoothingContext(PerformanceContext):
     __name__ = 'prm.smoothing.context'
     __string__ = "Smoothing Context"
-
-    @classmethod
-    def default_scope(cls):
-        return super().default_scope() or 'company'
