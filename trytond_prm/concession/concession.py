@@ -2,7 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 from collections import defaultdict
 from decimal import Decimal
-from itertools import groupby
+from itertools import chain, groupby
 
 from sql import Literal, Null
 from sql.conditionals import Case
@@ -879,6 +879,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                 c_notes = [
                     c._get_credit_note(shares.get(c)) for c in c_concessions]
                 Invoice.save(c_notes)
+                cls._close_taxes(dict(zip(c_concessions, c_notes)))
                 Invoice.post(c_notes)
             notes.update(zip(c_concessions, c_notes))
         Result.create([{
@@ -886,6 +887,55 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                     'invoice': note.id,
                     } for concession, note in notes.items()])
         return [notes[c] for c in concessions]
+
+    @classmethod
+    def _close_taxes(cls, notes):
+        """Give the rest of the taxes to what credits the last of an invoice
+
+        The taxes of each credit note are rounded apart, so that their sum
+        may be some cents from the taxes of the invoice.
+        """
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        Tax = pool.get('account.invoice.tax')
+
+        last = {}
+        for concession in notes:
+            if concession.invoice:
+                last[concession.invoice.id] = concession
+        remaining = Invoice.get_creditable_lines(
+            Invoice.browse(list(last)))
+        closed = [i for i, lines in remaining.items()
+            if not any(lines.values())]
+        if not closed:
+            return
+        origins = {l.id: i for i in closed for l in i.line_lines}
+        credits = defaultdict(set)
+        sources = defaultdict(set)
+        for line_id, credit in Invoice._get_credit_lines(
+                [l for i in closed for l in i.line_lines]):
+            origin = origins[line_id]
+            credits[origin].add(credit.invoice.id)
+            sources[credit.invoice.id].add(credit.id)
+        credit_notes = {
+            n.id: n for n in Invoice.browse(list(sources))}
+        to_save = []
+        for invoice in closed:
+            note = notes[last[invoice.id]]
+            all_notes = [credit_notes[n] for n in credits[invoice]]
+            if any({l.id for l in n.line_lines} - sources[n.id]
+                    for n in all_notes):
+                # Something else is on the credit notes
+                continue
+            difference = defaultdict(Decimal)
+            for tax in chain(
+                    invoice.taxes, *(n.taxes for n in all_notes)):
+                difference[tax.account, tax.tax] -= tax.amount
+            for tax in credit_notes[note.id].taxes:
+                if amount := difference.pop((tax.account, tax.tax), 0):
+                    tax.amount += amount
+                    to_save.append(tax)
+        Tax.save(to_save)
 
     def _get_credit_note(self, shares):
         "Return the unsaved credit note for the amounts of the lines"
