@@ -6,10 +6,14 @@ from decimal import Decimal
 from functools import wraps
 from unittest.mock import patch
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from trytond import backend
 from trytond.exceptions import UserError
 from trytond.model.exceptions import AccessError
 from trytond.modules.currency.tests import add_currency_rate, create_currency
+from trytond.modules.prm.trytond_prm.concession.concession import Concession
 from trytond.modules.prm.trytond_prm.concession.exceptions import (
     ConcessionGrantError, ConcessionProductMissingError,
     ConcessionSimilarWarning, ConcessionValidationError)
@@ -70,6 +74,45 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
                 query.date, query.amount, order_by=query.date))
         return [(d if isinstance(d, dt.date) else dt.date.fromisoformat(d),
                 D(str(a)).quantize(D('0.01'))) for d, a in cursor]
+
+    @given(
+        st.lists(
+            st.decimals(
+                min_value=D('-1000'), max_value=D('100000'), places=2),
+            min_size=1, max_size=8).filter(lambda l: sum(l) > 0),
+        st.lists(
+            st.decimals(min_value=D('0.0001'), max_value=1), max_size=5))
+    @settings(max_examples=50, deadline=None)
+    def test_share(self, amounts, ratios):
+        "Gestures share to the cent and close each line of the invoice"
+        class Record:
+            def __init__(self, **values):
+                vars(self).update(values)
+
+        invoice = Record(state='posted')
+        lines = [Record(amount=a) for a in amounts if a]
+        total = sum(amounts)
+        round_ = Record(round=lambda a: a.quantize(D('0.01')))
+        left, concessions = total, []
+        for ratio in ratios + [D(1)]:
+            amount = round_.round(left * ratio)
+            if amount:
+                concessions.append(Record(
+                        invoice=invoice, amount=amount, currency=round_))
+                left -= amount
+        creditable = {line: line.amount for line in lines}
+
+        shares = Concession._share_over(
+            concessions, {invoice: creditable})
+
+        self.assertEqual(left, 0)
+        self.assertEqual(set(creditable.values()), {0})
+        for concession in concessions:
+            self.assertEqual(
+                sum(shares[concession].values()), concession.amount)
+        for line in lines:
+            self.assertEqual(
+                sum(s.get(line, 0) for s in shares.values()), line.amount)
 
     @with_setup
     def test_defaults(self, setup):
@@ -257,6 +300,26 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
             reversal, = Invoice.credit([note])
         concession = setup.concession('10', invoice)
         self.assertEqual(concession.invoice_remaining, D('260'))
+
+    @with_setup
+    def test_close_taxes(self, setup):
+        "The credit notes of a whole invoice sum to its taxes"
+        invoice = setup.invoice(
+            (1, '100', [setup.reduced]), (1, '100', [setup.tax]))
+        self.assertEqual(invoice.tax_amount, D('25.50'))
+        parts = ['66.66', '66.66', '66.68']
+
+        concessions = setup.grant(
+            *[setup.concession(a, invoice, kind='refund') for a in parts])
+
+        notes = [n for c in concessions for n in c.results]
+        self.assertEqual(
+            [n.tax_amount for n in notes],
+            [D('-8.50'), D('-8.50'), D('-8.50')])
+        self.assertEqual(
+            {t.tax: sum(x.amount for n in notes for x in n.taxes
+                    if x.tax == t.tax) for t in invoice.taxes},
+            {t.tax: -t.amount for t in invoice.taxes})
 
     @with_setup
     def test_cancelled_invoice(self, setup):

@@ -815,21 +815,25 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
 
     @classmethod
     def _share(cls, concessions):
+        "Return for each gesture the amount of each line of its invoice"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        invoices = Invoice.browse(
+            list({c.invoice.id for c in concessions if c.invoice}))
+        return cls._share_over(
+            [c for c in concessions if c.invoice],
+            Invoice.get_creditable_lines(invoices))
+
+    @classmethod
+    def _share_over(cls, concessions, creditable):
         """Return for each gesture the amount of each line of its invoice
 
         The amount, in the currency of the invoice, is shared by what
         remains of each line; the last one takes the remainder.
+        It is taken off the creditable amounts by invoice and line.
         """
-        pool = Pool()
-        Invoice = pool.get('account.invoice')
-        Lang = pool.get('ir.lang')
-        invoices = Invoice.browse(
-            list({c.invoice.id for c in concessions if c.invoice}))
-        creditable = Invoice.get_creditable_lines(invoices)
         shares = {}
         for concession in concessions:
-            if not concession.invoice:
-                continue
             invoice = concession.invoice
             if invoice.state not in {'posted', 'paid'}:
                 raise ConcessionGrantError(gettext(
@@ -839,7 +843,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             lines = creditable[invoice]
             total = sum(lines.values(), Decimal(0))
             if concession.amount > total:
-                lang = Lang.get()
+                lang = Pool().get('ir.lang').get()
                 raise ConcessionGrantError(gettext(
                         'prm.msg_concession_over_invoice',
                         concession=concession.rec_name,

@@ -1,0 +1,161 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import unittest
+from decimal import Decimal
+
+from trytond.pool import Pool
+from trytond.transaction import Transaction
+
+from .concession_tools import SetupMixin, with_setup
+
+D = Decimal
+
+
+class ConcessionOptionalTestCase(SetupMixin, unittest.TestCase):
+    "Test commercial gestures with the optional modules"
+    modules = ['prm', 'commission', 'sale', 'sale_complaint']
+
+    def product(self, setup, type='service'):
+        pool = Pool()
+        Category = pool.get('product.category')
+        Template = pool.get('product.template')
+        Uom = pool.get('product.uom')
+        category = Category(
+            name="Category", accounting=True,
+            account_revenue=setup.revenue, account_expense=setup.expense,
+            customer_taxes=[setup.tax])
+        category.save()
+        unit, = Uom.search([('name', '=', "Unit")])
+        template = Template(
+            name="Product", type=type, default_uom=unit, salable=True,
+            sale_uom=unit, list_price=D(10), account_category=category,
+            products=[{}])
+        template.save()
+        return template.products[0]
+
+    @with_setup
+    def test_commission(self, setup):
+        "A gesture gives back the commission of what it credits"
+        pool = Pool()
+        Agent = pool.get('commission.agent')
+        Commission = pool.get('commission')
+        Invoice = pool.get('account.invoice')
+        Party = pool.get('party.party')
+        Plan = pool.get('commission.plan')
+        product = self.product(setup)
+        # 10 % of this product and nothing of the others
+        plan = Plan(
+            name="Plan", commission_product=self.product(setup),
+            commission_method='posting',
+            lines=[{'product': product.id, 'formula': 'amount * 0.1'}])
+        plan.save()
+        party = Party(name="Agent")
+        party.save()
+        agent = Agent(
+            party=party, company=setup.company, type_='agent', plan=plan,
+            currency=setup.company.currency)
+        agent.save()
+        invoice = setup.invoice((1, '1000', [setup.tax]), post=False)
+        line, = invoice.lines
+        line.product = product
+        line.unit = product.default_uom
+        line.save()
+        invoice.agent = agent
+        invoice.save()
+        with Transaction().set_context(_skip_warnings=True):
+            Invoice.post([invoice])
+        self.assertEqual(
+            [c.amount for c in Commission.search([])], [D('100')])
+
+        setup.grant(setup.concession('300', invoice))
+
+        self.assertEqual(
+            sum(c.amount for c in Commission.search([])), D('70'))
+
+    @with_setup
+    def test_sale(self, setup):
+        "A gesture does not take back what has been sold"
+        pool = Pool()
+        Sale = pool.get('sale.sale')
+        SaleLine = pool.get('sale.line')
+        Invoice = pool.get('account.invoice')
+        product = self.product(setup)
+        sale = Sale(
+            company=setup.company, currency=setup.company.currency,
+            party=setup.party, invoice_address=setup.party.addresses[0],
+            shipment_address=setup.party.addresses[0],
+            invoice_method='order', shipment_method='manual',
+            lines=[SaleLine(
+                    product=product, quantity=5, unit=product.default_uom,
+                    unit_price=D(10), taxes=[setup.tax])])
+        sale.save()
+        with Transaction().set_context(_skip_warnings=True):
+            for name in ['quote', 'confirm', 'process']:
+                getattr(Sale, name)([Sale(sale.id)])
+            invoice, = Sale(sale.id).invoices
+            invoice.invoice_date = setup.today
+            invoice.save()
+            Invoice.post([invoice])
+
+        concession, = setup.grant(setup.concession('20', invoice))
+
+        note, = concession.results
+        self.assertEqual([l.product for l in note.lines], [None])
+        line, = Sale(sale.id).lines
+        self.assertEqual(
+            [l.invoice for l in line.invoice_lines], [invoice])
+        self.assertEqual(list(Sale(sale.id).invoices), [invoice])
+        self.assertIsNone(line.get_invoice_line() or None)
+
+    @with_setup
+    def test_complaint(self, setup):
+        "The credit notes of complaints count"
+        pool = Pool()
+        Complaint = pool.get('sale.complaint')
+        Model = pool.get('ir.model')
+        Type = pool.get('sale.complaint.type')
+        invoice = setup.invoice(
+            (2, '100', [setup.tax]),
+            (1, '100', [setup.reduced], setup.other_revenue))
+        model, = Model.search([('name', '=', 'account.invoice')])
+        type_ = Type(name="Invoice", origin=model)
+        type_.save()
+        complaint = Complaint(
+            customer=setup.party, company=setup.company, type=type_,
+            origin=invoice, date=setup.today,
+            actions=[{
+                    'action': 'credit_note',
+                    'invoice_lines': [{
+                            'line': invoice.lines[0].id,
+                            'quantity': 1,
+                            }],
+                    }])
+        complaint.save()
+        Complaint.wait([complaint])
+        Complaint.approve([complaint])
+        Complaint.process([complaint])
+        action, = Complaint(complaint.id).actions
+        self.assertEqual(action.result.untaxed_amount, D('-100'))
+
+        concession = setup.concession('200', invoice, kind='refund')
+        self.assertEqual(concession.invoice_remaining, D('200'))
+        concession, = setup.grant(concession)
+
+        note, = concession.results
+        self.assertEqual(
+            [(l.account, l.amount) for l in note.lines],
+            [(setup.revenue, D('-100')), (setup.other_revenue, D('-100'))])
+
+    @with_setup
+    def test_copy_credited_line(self, setup):
+        "The copy of a credit note is no gesture"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        concession, = setup.grant(setup.concession(
+                '10', setup.invoice((1, '100', [setup.tax]))))
+
+        copy, = Invoice.copy(list(concession.results))
+
+        self.assertEqual(
+            [(l.origin, l.concession_line) for l in copy.lines],
+            [(None, None)])
