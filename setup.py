@@ -82,6 +82,8 @@ setup(
             ] + optional,
         },
     entry_points={
+        'console_scripts': [
+            f'trytond-prm-load = {PACKAGE}.trytond_prm.load.cli:main'],
         'trytond.modules': [f'{MODULE} = {PACKAGE}'],
         },
     zip_safe=False,

@@ -24,6 +24,7 @@ from .concession_tools import SetupMixin, with_setup
 from .tools import count_statements
 
 D = Decimal
+DAY = dt.timedelta(days=1)
 
 
 def length(statements):
@@ -224,6 +225,24 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
 
         self.assertEqual(
             type(invoice)(invoice.id).amount_to_pay, D('345.50'))
+
+    @with_setup
+    def test_number_order(self, setup):
+        "The documents of several kinds are numbered by date"
+        invoice = setup.invoice((1, '100'), date=setup.today - 5 * DAY)
+        concessions = [
+            setup.concession(
+                '10', invoice, date=setup.today - days * DAY, kind=kind)
+            for days, kind in [
+                (1, 'credit_note'), (3, 'refund'), (2, 'refund'),
+                (4, 'credit_note')]]
+
+        concessions = setup.grant(*concessions)
+
+        numbers = [
+            c.results[0].number
+            for c in sorted(concessions, key=lambda c: c.date)]
+        self.assertEqual(sorted(numbers, key=int), numbers)
 
     @with_setup
     def test_full_credit(self, setup):

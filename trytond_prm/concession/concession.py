@@ -754,8 +754,12 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         by_kind = defaultdict(list)
         for concession in concessions:
             by_kind[concession.kind].append(concession)
+        # The documents of all kinds at once because the sequence of the
+        # invoices follows their dates
+        notes = cls._create_credit_notes(
+            [c for c in concessions if c.kind in cls._invoice_kinds()])
         for kind, k_concessions in by_kind.items():
-            getattr(cls, f'_grant_{kind}')(k_concessions)
+            getattr(cls, f'_grant_{kind}')(k_concessions, notes)
         by_company = defaultdict(list)
         for concession in concessions:
             by_company[concession.company].append(concession)
@@ -766,16 +770,15 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             cls.write(c_concessions, {'granted_date': today})
 
     @classmethod
-    def _grant_credit_note(cls, concessions):
-        notes = cls._create_credit_notes(concessions)
-        cls._settle(dict(zip(concessions, notes)))
+    def _grant_credit_note(cls, concessions, notes):
+        cls._settle({c: notes[c] for c in concessions})
 
     @classmethod
-    def _grant_refund(cls, concessions):
-        cls._create_credit_notes(concessions)
+    def _grant_refund(cls, concessions, notes):
+        pass
 
     @classmethod
-    def _grant_free_service(cls, concessions):
+    def _grant_free_service(cls, concessions, notes):
         pass
 
     @classmethod
@@ -863,7 +866,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
 
     @classmethod
     def _create_credit_notes(cls, concessions):
-        "Create, post and return the credit note of each gesture"
+        "Create, post and return the credit notes by gesture"
         pool = Pool()
         Invoice = pool.get('account.invoice')
         Result = pool.get('prm.concession-account.invoice')
@@ -890,7 +893,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                     'concession': concession.id,
                     'invoice': note.id,
                     } for concession, note in notes.items()])
-        return [notes[c] for c in concessions]
+        return notes
 
     @classmethod
     def _close_taxes(cls, notes):

@@ -7,7 +7,9 @@ costs no database and finds every wrong cell at once.
 """
 import datetime as dt
 from collections import defaultdict
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
+
+from ..associate import schedule
 
 __all__ = ['check']
 
@@ -233,12 +235,47 @@ def check_transactions(folder, today):
                 party=row['party_to'])
 
 
+def cents(amount):
+    return amount.quantize(Decimal('0.01'), rounding=ROUND_HALF_EVEN)
+
+
 def check_buybacks(folder):
     for row in folder['buybacks']:
         check_order(folder, row, 'announcement_date', 'signature_date')
         if row['route'] == 'capital_reduction':
-            check_required(folder, row, 'decision_date')
             check_order(folder, row, 'decision_date', 'opposition_end')
+        price = get_price(row)
+        if (price is not None and row['advance']
+                and row['advance'] > price):
+            folder.error(
+                row, 'advance', 'msg_load_advance', advance=row['advance'],
+                price=price)
+        if row['route'] == 'capital_reduction' and row['opposition_end']:
+            for instalment in get_schedule(row) or []:
+                if instalment.due_date <= row['opposition_end']:
+                    folder.error(
+                        row, 'opposition_end', 'msg_load_opposition',
+                        due_date=instalment.due_date.isoformat())
+                    break
+
+
+def get_price(row):
+    if row['quantity'] is not None and row['unit_price'] is not None:
+        return cents(row['quantity'] * row['unit_price'])
+
+
+def get_schedule(row):
+    "Return the instalments of the row of a buyback, None if it is wrong"
+    if not row.valid(
+            'quantity', 'unit_price', 'number_of_instalments',
+            'period_months', 'signature_date', 'method', 'interest_rate',
+            'day_count', 'advance'):
+        return None
+    return schedule.compute(
+        get_price(row), row['number_of_instalments'], row['period_months'],
+        row['signature_date'], cents, method=row['method'],
+        rate=row['interest_rate'] or Decimal(0), day_count=row['day_count'],
+        advance=row['advance'] or Decimal(0))
 
 
 def check_register(folder):
@@ -296,8 +333,57 @@ def check_register(folder):
 
 
 def check_payments(folder, today):
-    for row in folder['payments']:
+    buybacks = folder.keys('buybacks')
+    schedules = {}
+    remaining = {}
+    for code, row in buybacks.items():
+        if (instalments := get_schedule(row)) is not None:
+            schedules[code] = {i.due_date for i in instalments}
+            for instalment in instalments:
+                remaining[code, instalment.due_date] = instalment.amount
+    for row in sorted(
+            folder['payments'],
+            key=lambda r: (r['paid_date'] or today, r.line)):
         check_past(folder, row, 'paid_date', today)
+        buyback = buybacks.get(row['buyback'])
+        if not buyback:
+            continue
+        if buyback['route'] == 'third_party':
+            folder.error(
+                row, 'buyback', 'msg_load_third_party',
+                buyback=row['buyback'])
+            continue
+        start = buyback['signature_date']
+        if row['paid_date'] and start and row['paid_date'] < start:
+            folder.error(
+                row, 'paid_date', 'msg_load_paid_early',
+                date=row['paid_date'].isoformat(), buyback=row['buyback'],
+                signature_date=start.isoformat())
+        check_payment(
+            folder, row, schedules.get(row['buyback']), remaining)
+
+
+def check_payment(folder, row, due_dates, remaining):
+    """Check the due date of the payment and what remains to pay of it
+
+    What remains by buyback and due date is updated.
+    """
+    if due_dates is None or not row['due_date']:
+        return
+    key = row['buyback'], row['due_date']
+    if row['due_date'] not in due_dates:
+        folder.error(
+            row, 'due_date', 'msg_load_due_date', buyback=row['buyback'],
+            date=row['due_date'].isoformat(), due_dates=', '.join(
+                d.isoformat() for d in sorted(due_dates)))
+    elif row['amount']:
+        if row['amount'] > remaining[key]:
+            folder.error(
+                row, 'amount', 'msg_load_overpaid', amount=row['amount'],
+                remaining=remaining[key], buyback=row['buyback'],
+                date=row['due_date'].isoformat())
+        else:
+            remaining[key] -= row['amount']
 
 
 def check_seasonality(folder):

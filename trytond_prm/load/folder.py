@@ -73,6 +73,14 @@ class Folder:
             **values)
         row.wrong.add(column)
 
+    def refuse(self, row, column, text):
+        "Note a row that the models refuse, with their text"
+        line = row.lines.get(column, row.line)
+        self.bad.setdefault(
+            (row.table.file, line, column),
+            BadCell(row.table.file, line, column, text, None))
+        row.wrong.add(column)
+
     def _bad(self, file, line, column, message, /, **values):
         self.bad.setdefault(
             (file, line, column), BadCell(file, line, column, message, values))
