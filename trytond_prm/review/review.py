@@ -1,0 +1,797 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import copy
+import datetime as dt
+from collections import defaultdict
+from decimal import Decimal
+
+from dateutil.relativedelta import relativedelta
+from sql import Literal, Null, Union
+
+from trytond.i18n import gettext
+from trytond.model import (
+    Check, Index, ModelSQL, ModelView, Workflow, fields, sequence_ordered)
+from trytond.modules.company.model import (
+    employee_field, reset_employee, set_employee)
+from trytond.modules.currency.fields import Monetary
+from trytond.pool import Pool
+from trytond.pyson import Eval, If
+from trytond.transaction import Transaction
+
+from ..tools import sql_month
+from .exceptions import (
+    ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError)
+from .month import Figures
+
+_DAY = dt.timedelta(days=1)
+_PREFIX = 'compare_'
+FIGURES = [
+    'ledger_revenue', 'booked_concessions', 'gross_revenue', 'concessions',
+    'net_revenue', 'concession_rate', 'buyback_principal',
+    'buyback_interest', 'buyback_paid', 'imputed_revenue', 'actual', 'target',
+    'attainment', 'weighted_pipeline', 'interactions', 'tension',
+    'tension_customer', 'tension_partner', 'tension_staff']
+# They are not zero without anything
+_EMPTY = {
+    'concession_rate', 'target', 'attainment', 'tension', 'tension_customer',
+    'tension_partner', 'tension_staff'}
+
+
+def _figure(name, string=None):
+    field = copy.deepcopy(getattr(Figures, name))
+    if string:
+        field.string = string
+    return fields.Function(field, 'get_figures')
+
+
+def _half_year(date, shift=0):
+    "Return the dates of the half-year of date, shifted by half-years"
+    start = date.replace(month=1 if date.month <= 6 else 7, day=1)
+    start += relativedelta(months=6 * shift)
+    return start, start + relativedelta(months=6) - _DAY
+
+
+def _previous(start, end):
+    "Return the dates of the period as long as this one just before it"
+    after = end + _DAY
+    if start.day == after.day == 1:
+        months = (after.year - start.year) * 12 + after.month - start.month
+        return start - relativedelta(months=months), start - _DAY
+    return start - (after - start), start - _DAY
+
+
+def _last_year(start, end):
+    "Return the dates of the same period one year before"
+    year = relativedelta(years=1)
+    return start - year, end + _DAY - year - _DAY
+
+
+class Review(Workflow, ModelSQL, ModelView):
+    __name__ = 'prm.review'
+    __string__ = "Review"
+
+    _states = {
+        'readonly': Eval('state') != 'draft',
+        }
+
+    company = fields.Many2One(
+        'company.company', "Company", required=True, states=_states)
+    currency = fields.Function(
+        fields.Many2One('currency.currency', "Currency"),
+        'on_change_with_currency')
+    name = fields.Char("Name", required=True, states=_states)
+    start_date = fields.Date(
+        "Start Date", required=True,
+        domain=[
+            If(Eval('start_date') & Eval('end_date'),
+                ('start_date', '<=', Eval('end_date')),
+                ()),
+            ],
+        states=_states)
+    end_date = fields.Date(
+        "End Date", required=True,
+        domain=[
+            If(Eval('start_date') & Eval('end_date'),
+                ('end_date', '>=', Eval('start_date')),
+                ()),
+            ],
+        states=_states)
+    comparison = fields.Selection([
+            ('previous', "Previous Period"),
+            ('last_year', "Same Period of Last Year"),
+            ('other', "Other Period"),
+            ], "Comparison", required=True, sort=False, states=_states,
+        help="The period with which the review is compared.")
+    compare_start_date = fields.Date(
+        "Comparison Start Date",
+        domain=[
+            If(Eval('compare_start_date') & Eval('compare_end_date'),
+                ('compare_start_date', '<=', Eval('compare_end_date')),
+                ()),
+            ],
+        states={
+            'readonly': (
+                (Eval('state') != 'draft') | (Eval('comparison') != 'other')),
+            })
+    compare_end_date = fields.Date(
+        "Comparison End Date",
+        domain=[
+            If(Eval('compare_start_date') & Eval('compare_end_date'),
+                ('compare_end_date', '>=', Eval('compare_start_date')),
+                ()),
+            ],
+        states={
+            'readonly': (
+                (Eval('state') != 'draft') | (Eval('comparison') != 'other')),
+            })
+    closed_at = fields.Timestamp(
+        "Closed at", readonly=True,
+        states={
+            'invisible': ~Eval('closed_at'),
+            })
+    closed_by = employee_field("Closed by", states=['draft', 'closed'])
+    state = fields.Selection([
+            ('draft', "Draft"),
+            ('closed', "Closed"),
+            ], "State", readonly=True, required=True, sort=False)
+
+    ledger_revenue = _figure('ledger_revenue')
+    booked_concessions = _figure('booked_concessions')
+    gross_revenue = _figure('gross_revenue')
+    concessions = _figure('concessions')
+    net_revenue = _figure('net_revenue')
+    concession_rate = _figure('concession_rate')
+    buyback_principal = _figure('buyback_principal')
+    buyback_interest = _figure('buyback_interest')
+    buyback_paid = _figure('buyback_paid')
+    imputed_revenue = _figure('imputed_revenue')
+    actual = _figure('actual')
+    target = _figure('target')
+    attainment = _figure('attainment')
+    weighted_pipeline = _figure('weighted_pipeline')
+    interactions = _figure('interactions')
+    tension = _figure('tension')
+    tension_customer = _figure('tension_customer')
+    tension_partner = _figure('tension_partner')
+    tension_staff = _figure('tension_staff')
+
+    compare_gross_revenue = _figure(
+        'gross_revenue', "Compared Gross Revenue")
+    compare_concessions = _figure(
+        'concessions', "Compared Gestures")
+    compare_net_revenue = _figure(
+        'net_revenue', "Compared Net Revenue")
+    compare_concession_rate = _figure(
+        'concession_rate', "Compared Gesture Rate")
+    compare_buyback_principal = _figure(
+        'buyback_principal', "Compared Buyback Principal")
+    compare_buyback_interest = _figure(
+        'buyback_interest', "Compared Buyback Interest")
+    compare_buyback_paid = _figure(
+        'buyback_paid', "Compared Buyback Paid")
+    compare_imputed_revenue = _figure(
+        'imputed_revenue', "Compared Imputed Revenue")
+    compare_actual = _figure(
+        'actual', "Compared Actual")
+    compare_target = _figure(
+        'target', "Compared Target")
+    compare_attainment = _figure(
+        'attainment', "Compared Attainment")
+    compare_weighted_pipeline = _figure(
+        'weighted_pipeline', "Compared Weighted Pipeline")
+    compare_interactions = _figure(
+        'interactions', "Compared Interactions")
+    compare_tension = _figure(
+        'tension', "Compared Tension")
+    compare_tension_customer = _figure(
+        'tension_customer', "Compared Customer Tension")
+    compare_tension_partner = _figure(
+        'tension_partner', "Compared Partner Tension")
+    compare_tension_staff = _figure(
+        'tension_staff', "Compared Staff Tension")
+
+    months = fields.Function(fields.Many2Many(
+            'prm.review.month', None, None, "Months",
+            context={
+                'start_date': Eval('start_date', None),
+                'end_date': Eval('end_date', None),
+                },
+            states={
+                'invisible': Eval('state') != 'draft',
+                },
+            depends={'start_date', 'end_date'}),
+        'get_months')
+    snapshots = fields.One2Many(
+        'prm.review.snapshot', 'review', "Snapshots", readonly=True)
+    closed_months = fields.One2Many(
+        'prm.review.snapshot', 'review', "Closed Months", readonly=True,
+        filter=[
+            ('kind', '=', 'month'),
+            ],
+        order=[('date', 'ASC'), ('id', 'ASC')],
+        states={
+            'invisible': Eval('state') != 'closed',
+            },
+        help="The months as they were when the review was closed.")
+    differences = fields.One2Many(
+        'prm.review.difference', 'review', "Differences", readonly=True,
+        help="What makes the figures differ from the ledger.")
+    closed_differences = fields.One2Many(
+        'prm.review.difference.closed', 'review', "Closed Differences",
+        readonly=True)
+    net_difference = fields.Function(
+        Monetary(
+            "Net less Ledger Revenue",
+            currency='currency', digits='currency'),
+        'get_figures')
+    actual_difference = fields.Function(
+        Monetary(
+            "Actual less Ledger Revenue",
+            currency='currency', digits='currency'),
+        'get_figures')
+    unexplained = fields.Function(
+        Monetary(
+            "Unexplained", currency='currency', digits='currency',
+            help="What remains of the differences with the ledger once the "
+            "documents that explain them are listed."),
+        'get_figures')
+    changed = fields.Function(
+        fields.Boolean(
+            "Changed",
+            help="Checked when figures differ from those of the closing."),
+        'get_changes')
+    changes = fields.Function(
+        fields.Text(
+            "Changed since Closing",
+            states={
+                'invisible': Eval('state') != 'closed',
+                },
+            help="The figures that later postings would change."),
+        'get_changes')
+    findings = fields.One2Many(
+        'prm.review.finding', 'review', "Findings", states=_states)
+
+    del _states
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        cls._order = [('start_date', 'DESC'), ('id', 'DESC')]
+        cls._sql_constraints += [
+            ('period', Check(t, t.start_date <= t.end_date),
+                'prm.msg_review_period'),
+            ('compare_period', Check(
+                    t, t.compare_start_date <= t.compare_end_date),
+                'prm.msg_review_period'),
+            ]
+        cls._sql_indexes.add(
+            Index(t,
+                (t.company, Index.Equality()),
+                (t.start_date, Index.Range(order='DESC')),
+                (t.id, Index.Range(order='DESC'))))
+        cls._transitions |= {
+            ('draft', 'closed'),
+            ('closed', 'draft'),
+            }
+        cls._buttons.update({
+                'close': {
+                    'invisible': Eval('state') != 'draft',
+                    'depends': ['state'],
+                    },
+                'draft': {
+                    'invisible': Eval('state') != 'closed',
+                    'icon': 'tryton-back',
+                    'depends': ['state'],
+                    },
+                })
+
+    @classmethod
+    def default_company(cls):
+        return Transaction().context.get('company')
+
+    @classmethod
+    def default_start_date(cls):
+        return _half_year(Pool().get('ir.date').today(), -1)[0]
+
+    @classmethod
+    def default_end_date(cls):
+        return _half_year(Pool().get('ir.date').today(), -1)[1]
+
+    @classmethod
+    def default_comparison(cls):
+        return 'previous'
+
+    @classmethod
+    def default_compare_start_date(cls):
+        return _half_year(Pool().get('ir.date').today(), -2)[0]
+
+    @classmethod
+    def default_compare_end_date(cls):
+        return _half_year(Pool().get('ir.date').today(), -2)[1]
+
+    @classmethod
+    def default_state(cls):
+        return 'draft'
+
+    @fields.depends('company', '_parent_company.currency')
+    def on_change_with_currency(self, name=None):
+        return self.company.currency if self.company else None
+
+    @fields.depends('start_date', 'end_date', 'comparison')
+    def on_change_start_date(self):
+        self._set_comparison()
+
+    @fields.depends('start_date', 'end_date', 'comparison')
+    def on_change_end_date(self):
+        self._set_comparison()
+
+    @fields.depends('start_date', 'end_date', 'comparison')
+    def on_change_comparison(self):
+        self._set_comparison()
+
+    def _set_comparison(self):
+        if (self.start_date and self.end_date
+                and self.start_date <= self.end_date
+                and self.comparison in {'previous', 'last_year'}):
+            self.compare_start_date, self.compare_end_date = (
+                self._compared(
+                    self.comparison, self.start_date, self.end_date))
+
+    @classmethod
+    def _compared(cls, comparison, start_date, end_date):
+        if comparison == 'last_year':
+            return _last_year(start_date, end_date)
+        return _previous(start_date, end_date)
+
+    @classmethod
+    def get_figures(cls, reviews, names):
+        figures = cls._snapshots([r for r in reviews if r.state == 'closed'])
+        figures.update(cls._figures([
+                    r for r in reviews
+                    if (r.id, 'period', None) not in figures]))
+        explained = defaultdict(Decimal)
+        if 'unexplained' in names:
+            for difference in cls._differences(reviews):
+                explained[difference.review.id] += difference.amount
+        for review in reviews:
+            values = figures[review.id, 'period', None]
+            ledger = values['ledger_revenue']
+            net = values['net_revenue'] - ledger
+            actual = values['actual'] - ledger
+            values['net_difference'] = net
+            values['actual_difference'] = actual
+            values['unexplained'] = net + actual - explained[review.id]
+        result = {}
+        for name in names:
+            if name.startswith(_PREFIX):
+                kind, figure = 'comparison', name[len(_PREFIX):]
+            else:
+                kind, figure = 'period', name
+            result[name] = {
+                r.id: figures.get((r.id, kind, None), {}).get(figure)
+                for r in reviews}
+        return result
+
+    @classmethod
+    def _differences(cls, reviews):
+        Difference = Pool().get('prm.review.difference')
+        return Difference.search([('review', 'in', [r.id for r in reviews])])
+
+    @classmethod
+    def _figures(cls, reviews, monthly=False):
+        """Return the figures of the reviews by name
+
+        They are those of the present day by review id, kind of period and
+        None or, when monthly, the first day of each month that has anything.
+        """
+        pool = Pool()
+        Month = pool.get('prm.review.month')
+        transaction = Transaction()
+        if not reviews:
+            return {}
+        currencies = {r.id: r.company.currency for r in reviews}
+        dates = [
+            d for r in reviews
+            for d in [
+                r.start_date, r.end_date,
+                r.compare_start_date, r.compare_end_date] if d]
+        review = cls.__table__()
+        where = fields.SQL_OPERATORS['in'](
+            review.id, [r.id for r in reviews])
+        periods = Union(
+            review.select(
+                review.id.as_('review'),
+                review.company.as_('company'),
+                Literal('period').as_('kind'),
+                review.start_date.as_('start_date'),
+                review.end_date.as_('end_date'),
+                where=where),
+            review.select(
+                review.id.as_('review'),
+                review.company.as_('company'),
+                Literal('comparison').as_('kind'),
+                review.compare_start_date.as_('start_date'),
+                review.compare_end_date.as_('end_date'),
+                where=where
+                & (review.compare_start_date != Null)
+                & (review.compare_end_date != Null)),
+            all_=True)
+        items = Month.items(
+            start_date=min(dates), end_date=max(dates),
+            companies=list({r.company.id for r in reviews}))
+        rows = (periods
+            .join(items,
+                condition=(items.company == periods.company)
+                & (items.date >= periods.start_date)
+                & (items.date <= periods.end_date))
+            .select(
+                periods.review, periods.kind,
+                sql_month(items.date if monthly else periods.start_date
+                    ).as_('date'),
+                items.measure, items.value))
+        expressions = Month.figures(rows)
+        query = rows.select(
+            rows.review, rows.kind, rows.date, *expressions.values(),
+            group_by=[rows.review, rows.kind, rows.date])
+
+        figures = {}
+        if not monthly:
+            for review in reviews:
+                currency = currencies[review.id]
+                figures[review.id, 'period', None] = cls._convert(
+                    {}, currency)
+                if review.compare_start_date and review.compare_end_date:
+                    figures[review.id, 'comparison', None] = cls._convert(
+                        {}, currency)
+        cursor = transaction.connection.cursor()
+        cursor.execute(*query)
+        for review_id, kind, date, *values in cursor:
+            if not monthly:
+                date = None
+            elif isinstance(date, str):
+                date = dt.date.fromisoformat(date)
+            figures[review_id, kind, date] = cls._convert(
+                dict(zip(expressions, values)), currencies[review_id])
+        return figures
+
+    @classmethod
+    def _convert(cls, values, currency):
+        figures = {}
+        for name in FIGURES:
+            field = getattr(Figures, name)
+            value = values.get(name)
+            if value is None:
+                if name in _EMPTY:
+                    figures[name] = None
+                    continue
+                value = 0
+            if isinstance(field, Monetary):
+                value = currency.round(Decimal(str(value)))
+            elif isinstance(field, fields.Numeric):
+                value = round(Decimal(str(value)), field.digits[1])
+            figures[name] = value
+        return figures
+
+    @classmethod
+    def _snapshots(cls, reviews):
+        "Return the figures of the closed periods by review id and kind"
+        Snapshot = Pool().get('prm.review.snapshot')
+        if not reviews:
+            return {}
+        snapshots = Snapshot.search([
+                ('review', 'in', [r.id for r in reviews]),
+                ('kind', 'in', ['period', 'comparison']),
+                ])
+        return {
+            (s.review.id, s.kind, None): {
+                n: getattr(s, n) for n in FIGURES}
+            for s in snapshots}
+
+    @classmethod
+    def get_months(cls, reviews, name):
+        Month = Pool().get('prm.review.month')
+        months = {r.id: [] for r in reviews}
+        drafts = [r for r in reviews if r.state == 'draft']
+        if drafts:
+            companies = defaultdict(list)
+            start_date = min(r.start_date for r in drafts)
+            end_date = max(r.end_date for r in drafts)
+            with Transaction().set_context(
+                    start_date=start_date, end_date=end_date):
+                for month in Month.search([
+                            ('company', 'in',
+                                list({r.company.id for r in drafts})),
+                            ], order=[('date', 'ASC')]):
+                    companies[month.company.id].append(month)
+            for review in drafts:
+                start = review.start_date.replace(day=1)
+                months[review.id] = [
+                    m.id for m in companies[review.company.id]
+                    if start <= m.date <= review.end_date]
+        return months
+
+    @classmethod
+    def get_changes(cls, reviews, names):
+        """Return for closed reviews whether figures would change and how
+
+        The changes compare what the ledger and the other sources tell today
+        with the snapshot of the closing.
+        """
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        closed = [r for r in reviews if r.state == 'closed']
+        before = cls._snapshots(closed)
+        after = cls._figures(closed)
+        lang = Lang.get()
+        labels = {
+            n: d['string'] for n, d in cls.fields_get(FIGURES).items()}
+        changed = {r.id: False for r in reviews}
+        changes = {r.id: None for r in reviews}
+        for review in closed:
+            lines = []
+            for kind, message in [
+                    ('period', 'prm.msg_review_change'),
+                    ('comparison', 'prm.msg_review_change_comparison')]:
+                old = before.get((review.id, kind, None), {})
+                new = after.get((review.id, kind, None), {})
+                for name in FIGURES:
+                    if old.get(name) != new.get(name):
+                        lines.append(gettext(message,
+                                figure=labels[name],
+                                closed=review._format(
+                                    lang, name, old.get(name)),
+                                current=review._format(
+                                    lang, name, new.get(name))))
+            changed[review.id] = bool(lines)
+            changes[review.id] = '\n'.join(lines)
+        result = {'changed': changed, 'changes': changes}
+        return {n: result[n] for n in names}
+
+    def _format(self, lang, name, value):
+        if value is None:
+            return gettext('prm.msg_review_change_empty')
+        field = getattr(Figures, name)
+        if isinstance(field, Monetary):
+            return lang.currency(value, self.currency, grouping=True)
+        elif isinstance(field, fields.Numeric):
+            return lang.format_number(value * 100, 2) + ' %'
+        return lang.format_number(value, grouping=True)
+
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('/form//page[@name="months"]', 'states', {
+                    'invisible': Eval('state') != 'draft',
+                    }),
+            ('/form//page[@name="closed_months" or @id="closing"]',
+                'states', {
+                    'invisible': Eval('state') != 'closed',
+                    }),
+            ('/tree', 'visual', If(Eval('changed'), 'warning', '')),
+            ]
+
+    @classmethod
+    def validate_fields(cls, reviews, field_names):
+        super().validate_fields(reviews, field_names)
+        cls._check_comparison(reviews, field_names)
+
+    @classmethod
+    def _check_comparison(cls, reviews, field_names):
+        if field_names and not (
+                field_names & {'compare_start_date', 'compare_end_date'}):
+            return
+        for review in reviews:
+            if (bool(review.compare_start_date)
+                    != bool(review.compare_end_date)):
+                raise ReviewPeriodError(gettext(
+                        'prm.msg_review_comparison_incomplete',
+                        review=review.rec_name))
+
+    @classmethod
+    def preprocess_values(cls, mode, values):
+        values = super().preprocess_values(mode, values)
+        if (mode == 'create'
+                and values.get('start_date') and values.get('end_date')
+                and values.get('comparison') != 'other'
+                and 'compare_start_date' not in values
+                and 'compare_end_date' not in values):
+            values['compare_start_date'], values['compare_end_date'] = (
+                cls._compared(
+                    values.get('comparison'),
+                    values['start_date'], values['end_date']))
+        return values
+
+    @classmethod
+    def check_modification(cls, mode, reviews, values=None, external=False):
+        super().check_modification(
+            mode, reviews, values=values, external=external)
+        if mode == 'delete' or (
+                mode == 'write' and values.keys() - {
+                    'state', 'closed_at', 'closed_by'}):
+            message = (
+                'prm.msg_review_delete_closed' if mode == 'delete'
+                else 'prm.msg_review_modify_closed')
+            for review in reviews:
+                if review.state == 'closed':
+                    raise ReviewClosedError(
+                        gettext(message, review=review.rec_name))
+
+    @classmethod
+    def copy(cls, reviews, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('closed_at', None)
+        default.setdefault('closed_by', None)
+        default.setdefault('snapshots', None)
+        default.setdefault('closed_months', None)
+        default.setdefault('differences', None)
+        default.setdefault('closed_differences', None)
+        return super().copy(reviews, default=default)
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('closed')
+    @set_employee('closed_by')
+    def close(cls, reviews):
+        pool = Pool()
+        ClosedDifference = pool.get('prm.review.difference.closed')
+        Date = pool.get('ir.date')
+        Lang = pool.get('ir.lang')
+        Snapshot = pool.get('prm.review.snapshot')
+        Warning = pool.get('res.user.warning')
+        cls.lock(reviews)
+        lang = Lang.get()
+        for review in reviews:
+            with Transaction().set_context(company=review.company.id):
+                today = Date.today()
+            if review.end_date >= today:
+                key = Warning.format('not_over', [review])
+                if Warning.check(key):
+                    raise ReviewNotOverWarning(key, gettext(
+                            'prm.msg_review_not_over',
+                            review=review.rec_name,
+                            date=lang.strftime(review.end_date)))
+        figures = cls._figures(reviews)
+        figures.update(cls._figures(reviews, monthly=True))
+        companies = {r.id: r.company for r in reviews}
+        to_save = []
+        for (review_id, kind, date), values in figures.items():
+            if date:
+                kind = {'period': 'month', 'comparison': 'compare_month'}[kind]
+            to_save.append(Snapshot(
+                    review=review_id, company=companies[review_id],
+                    kind=kind, date=date, **values))
+        Snapshot.save(to_save)
+        ClosedDifference.save([
+                ClosedDifference(
+                    review=d.review, kind=d.kind, origin=str(d.origin),
+                    ledger_amount=d.ledger_amount,
+                    figure_amount=d.figure_amount, amount=d.amount)
+                for d in cls._differences(reviews)])
+        cls.write(reviews, {'closed_at': dt.datetime.now()})
+
+    @classmethod
+    @ModelView.button
+    @Workflow.transition('draft')
+    @reset_employee('closed_by')
+    def draft(cls, reviews):
+        pool = Pool()
+        ClosedDifference = pool.get('prm.review.difference.closed')
+        Snapshot = pool.get('prm.review.snapshot')
+        Snapshot.delete([s for r in reviews for s in r.snapshots])
+        ClosedDifference.delete(
+            [d for r in reviews for d in r.closed_differences])
+        cls.write(reviews, {'closed_at': None})
+
+
+class Snapshot(Figures, ModelView):
+    __name__ = 'prm.review.snapshot'
+    __string__ = "Snapshot of Review"
+
+    review = fields.Many2One(
+        'prm.review', "Review", required=True, ondelete='CASCADE')
+    kind = fields.Selection([
+            ('period', "Period"),
+            ('comparison', "Comparison"),
+            ('month', "Month"),
+            ('compare_month', "Month of Comparison"),
+            ], "Kind", required=True, sort=False)
+    date = fields.Date(
+        "Month",
+        states={
+            'invisible': ~Eval('kind').in_(['month', 'compare_month']),
+            },
+        help="The first day of the month.")
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls.__access__.add('review')
+        cls._order = [('review', 'DESC'), ('date', 'ASC'), ('id', 'ASC')]
+        cls.company.required = True
+
+
+class Finding(sequence_ordered(), ModelSQL, ModelView):
+    __name__ = 'prm.review.finding'
+    __string__ = "Finding of Review"
+    _rec_name = 'text'
+
+    review = fields.Many2One(
+        'prm.review', "Review", required=True, ondelete='CASCADE',
+        states={
+            'readonly': Eval('review_state') == 'closed',
+            },
+        depends={'review_state'})
+    kind = fields.Selection([
+            ('negative', "Negative"),
+            ('positive', "Positive"),
+            ('decision', "Decision"),
+            ('outlook', "Outlook"),
+            ], "Kind", required=True, sort=False,
+        states={
+            'readonly': Eval('review_state') == 'closed',
+            },
+        depends={'review_state'})
+    text = fields.Text(
+        "Text", required=True,
+        states={
+            'readonly': Eval('review_state') == 'closed',
+            },
+        depends={'review_state'})
+    origin = fields.Reference(
+        "Origin", selection='get_origin',
+        states={
+            'readonly': Eval('review_state') == 'closed',
+            },
+        depends={'review_state'},
+        help="What made the finding.")
+    review_state = fields.Function(
+        fields.Selection('get_review_states', "Review State"),
+        'on_change_with_review_state')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls.__access__.add('review')
+        cls._order.insert(0, ('review', 'DESC'))
+
+    @classmethod
+    def get_review_states(cls):
+        Review = Pool().get('prm.review')
+        return Review.fields_get(['state'])['state']['selection']
+
+    @fields.depends('review', '_parent_review.state')
+    def on_change_with_review_state(self, name=None):
+        return self.review.state if self.review else None
+
+    @classmethod
+    def _get_origin(cls):
+        "Return the names of the models that may make a finding"
+        return [
+            'account.invoice',
+            'party.party',
+            'prm.buyback',
+            'prm.concession',
+            'prm.interaction',
+            'prm.partner',
+            'prm.plan',
+            'prm.plan.action',
+            'prm.separation',
+            'prm.target',
+            ]
+
+    @classmethod
+    def get_origin(cls):
+        Model = Pool().get('ir.model')
+        return [(None, '')] + [
+            (m, Model.get_name(m)) for m in cls._get_origin()]
+
+    @classmethod
+    def check_modification(cls, mode, findings, values=None, external=False):
+        super().check_modification(
+            mode, findings, values=values, external=external)
+        for finding in findings:
+            if finding.review.state == 'closed':
+                raise ReviewClosedError(gettext(
+                        'prm.msg_review_modify_closed',
+                        review=finding.review.rec_name))
