@@ -441,9 +441,9 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
     def booked_query(cls):
         """Return the query of what gestures took off the revenue
 
-        The columns are company, date and amount: debit less credit of the
-        posted moves of the documents on revenue accounts, in the currency
-        of the company and by date of the move.
+        The columns are concession, company, date and amount: debit less
+        credit of the posted moves of the documents on revenue accounts, in
+        the currency of the company and by date of the move.
         The documents that reverse a cancelled gesture are negative.
         """
         pool = Pool()
@@ -468,7 +468,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                 .join(concession, condition=result.concession == concession.id)
                 .join(invoice, condition=result.invoice == invoice.id)
                 .select(
-                    column.as_('move'),
+                    concession.id.as_('concession'), column.as_('move'),
                     where=(column != Null)
                     & concession.kind.in_(['credit_note', 'refund'])))
             # The move that cancels a result is the one of another result:
@@ -480,24 +480,26 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             .join(account, condition=line.account == account.id)
             .join(account_type, condition=account.type == account_type.id)
             .select(
+                moves.concession.as_('concession'),
                 move.company.as_('company'),
                 move.date.as_('date'),
                 cls.company_amount.sql_cast(
                     sql_sum(line.debit - line.credit)).as_('amount'),
                 where=(move.state == 'posted')
                 & (account_type.revenue == Literal(True)),
-                group_by=[move.company, move.date]))
+                group_by=[moves.concession, move.company, move.date]))
 
     @classmethod
     def imputed_query(cls):
         """Return the query of what granted gestures reduce in the reviews
 
-        The columns are company, date (of imputation) and amount in the
-        currency of the company: a free service at cost, the others at the
-        amount that their document took off the revenue.
+        The columns are concession, company, date (of imputation) and amount
+        in the currency of the company: a free service at cost, the others at
+        the amount that their document took off the revenue.
         """
         table = cls.__table__()
         return table.select(
+            table.id.as_('concession'),
             table.company.as_('company'),
             table.imputation_date.as_('date'),
             cls.company_amount.sql_cast(
@@ -505,7 +507,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                         (table.kind == 'free_service', table.company_cost),
                         else_=table.company_amount))).as_('amount'),
             where=table.state == 'granted',
-            group_by=[table.company, table.imputation_date])
+            group_by=[table.id, table.company, table.imputation_date])
 
     @classmethod
     def create(cls, vlist):
