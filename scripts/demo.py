@@ -22,7 +22,7 @@ ROOT = Path(ROOT)
 STORY = ROOT / 'demo'
 DATABASE = 'prm'
 LOGIN = 'admin'
-PASSWORD = 'admin'
+PASSWORD = 'half-year'
 
 # To keep the slashes of an URI without host
 uses_netloc.append('postgresql')
@@ -40,11 +40,11 @@ def loader():
     return Path(sys.executable).with_name('trytond-prm-load')
 
 
-def load(folder, config, name, update):
+def load(config, name, update):
     env = {
         **os.environ,
         'PYTHONWARNINGS': 'ignore',
-        'TRYTONPASSFILE': str(folder / 'password'),
+        'PRM_LOAD_PASSWORD': PASSWORD,
         }
     if update:
         run("Update the database", trytond('admin') + [
@@ -83,7 +83,6 @@ def prepare(data, uri='sqlite://', port=None):
     data.mkdir(parents=True, exist_ok=True)
     config = data / 'trytond.conf'
     state_file = data / 'state.json'
-    (data / 'password').write_text(PASSWORD + '\n')
     parsed = urlparse(uri)
     name = unquote(parsed.path.strip('/')) or DATABASE
     embedded = parsed.scheme == 'sqlite'
@@ -108,14 +107,14 @@ def prepare(data, uri='sqlite://', port=None):
             new = Path(new)
             configure(new / 'trytond.conf', uri, new)
             (new / f'{name}.sqlite').touch()
-            load(data, new / 'trytond.conf', name, False)
+            load(new / 'trytond.conf', name, False)
             # Write the log into the file which is moved alone
             connection = sqlite3.connect(new / f'{name}.sqlite')
             connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
             connection.close()
             os.replace(new / f'{name}.sqlite', data / f'{name}.sqlite')
     else:
-        load(data, config, name, exists)
+        load(config, name, exists)
     state_file.write_text(json.dumps({'key': state}))
     return config, name
 

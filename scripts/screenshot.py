@@ -27,6 +27,8 @@ from environment import ROOT  # noqa: E402
 from web import client, configure, free_port, server, trytond  # noqa: E402
 
 ROOT = Path(ROOT)
+LOGIN = 'admin'
+PASSWORD = 'half-year'
 FLAGS = [
     '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
     '--disable-background-networking', '--disable-component-update',
@@ -67,7 +69,7 @@ class Client:
         if response.status >= 500:
             self.errors.append(f"{response.status}: {response.url}")
 
-    def login(self, login='admin', password='admin'):
+    def login(self, login, password):
         page = self.page
         page.goto(f'{self.url}#{self.database}')
         page.fill('#login:visible', login)
@@ -186,7 +188,7 @@ class Client:
 
 
 @contextmanager
-def browse(url, database, size=(1400, 850), **login):
+def browse(url, database, login, password, size=(1400, 850)):
     from playwright.sync_api import sync_playwright
 
     executable = chromium()
@@ -199,7 +201,7 @@ def browse(url, database, size=(1400, 850), **login):
             page = browser.new_page(
                 viewport=dict(zip(['width', 'height'], size)))
             client = Client(page, url, database)
-            client.login(**login)
+            client.login(login, password)
             yield client
         finally:
             browser.close()
@@ -227,7 +229,7 @@ def fill(scenario):
             ).run(test)
 
 
-def prepare(database, lang='en', password='admin'):
+def prepare(database, lang='en'):
     "Let the administrator see the menu of the first company"
     from trytond.pool import Pool
     from trytond.transaction import Transaction
@@ -240,11 +242,11 @@ def prepare(database, lang='en', password='admin'):
         Item = pool.get('ir.module.config_wizard.item')
         Lang = pool.get('ir.lang')
         User = pool.get('res.user')
-        user, = User.search([('login', '=', 'admin')])
+        user, = User.search([('login', '=', LOGIN)])
         companies = Company.search([], limit=1)
         lang, = Lang.search([('code', '=', lang)])
         User.write([user], {
-                'password': password,
+                'password': PASSWORD,
                 'actions': [('remove', [a.id for a in user.actions])],
                 'companies': [('add', [c.id for c in companies])],
                 'company': companies[0].id if companies else None,
@@ -323,7 +325,8 @@ def main():
         configure(config, 'sqlite://', folder, port, client())
         size = tuple(map(int, options.size.split('x')))
         with server(config, port, database) as url, \
-                browse(url, database, size) as client_:
+                browse(
+                    url, database, LOGIN, PASSWORD, size) as client_:
             for target, found in zip(options.targets, targets):
                 if isinstance(found, int):
                     client_.action(found)

@@ -52,7 +52,8 @@ class ScreensTestCase(unittest.TestCase):
         config, database = demo.prepare(ROOT / '.cache' / 'demo', port=port)
         web.client()
         url = stack.enter_context(web.server(config, port, database))
-        cls.client = stack.enter_context(screenshot.browse(url, database))
+        cls.client = stack.enter_context(screenshot.browse(
+                url, database, demo.LOGIN, demo.PASSWORD))
 
     def look(self, name):
         "Store a picture of the screen and check that it shows no error"

@@ -135,7 +135,6 @@ class Interaction(Workflow, ModelSQL, ModelView):
             ('duration', '=', None),
             ('duration', '>=', dt.timedelta()),
             ])
-    end = fields.Function(fields.DateTime("End"), 'on_change_with_end')
     subject = fields.Char("Subject")
     body = fields.Text("Body")
     sentiment = fields.Integer(
@@ -291,11 +290,6 @@ class Interaction(Workflow, ModelSQL, ModelView):
         if self.partner:
             self.party = self.partner.party
             self.population = 'partner'
-
-    @fields.depends('date', 'duration')
-    def on_change_with_end(self, name=None):
-        if self.date and self.duration:
-            return self.date + self.duration
 
     @classmethod
     def get_next(cls, interactions, name):
