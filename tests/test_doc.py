@@ -13,8 +13,8 @@ DOC = Path(__file__).parent.parent / 'doc'
 def setup(test):
     "The examples start with the module and a company"
     from proteus import Model, Report, Wizard
-    from trytond.modules.company.tests.tools import (
-        create_company, get_company)
+
+    from trytond.modules.company.tests.tools import create_company, get_company
     from trytond.tests.tools import activate_modules
 
     config = activate_modules('prm', create_company)

@@ -12,8 +12,7 @@ from sql.operators import Concat, Exists
 
 from trytond import backend
 from trytond.i18n import gettext
-from trytond.model import (
-    Index, ModelSQL, ModelView, Unique, Workflow, fields)
+from trytond.model import Index, ModelSQL, ModelView, Unique, Workflow, fields
 from trytond.model.exceptions import AccessError
 from trytond.modules.account.exceptions import PeriodNotFoundError
 from trytond.modules.currency.fields import Monetary

@@ -5,6 +5,7 @@ from trytond.modules.company.model import CompanyValueMixin
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Eval, Id
 
+
 class Configuration(metaclass=PoolMeta):
     __name__ = 'prm.configuration'
 

@@ -10,8 +10,7 @@ import trytond.config as config
 from trytond import __series__, backend
 from trytond.cache import Cache
 from trytond.pool import Pool
-from trytond.transaction import (
-    Transaction, TransactionError, inactive_records)
+from trytond.transaction import Transaction, TransactionError, inactive_records
 
 from .exceptions import LoadError
 

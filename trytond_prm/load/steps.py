@@ -4,8 +4,7 @@
 from .associate import (
     Buybacks, Milestones, Payments, ShareClasses, ShareTransactions)
 from .plan import Actions, Findings, Seasonalities, Targets
-from .relation import (
-    Employees, Handovers, Interactions, Parties, Partners)
+from .relation import Employees, Handovers, Interactions, Parties, Partners
 from .sale import ConcessionReasons, Concessions, FiscalYears, Invoices
 
 __all__ = ['STEPS']

@@ -16,8 +16,7 @@ from trytond.model import (
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 from trytond.pyson import Bool, Eval, If
-from trytond.tools import (
-    grouped_slice, is_full_text, lstrip_wildcard)
+from trytond.tools import grouped_slice, is_full_text, lstrip_wildcard
 from trytond.transaction import Transaction, without_check_access
 
 from ..tools import Inline, sql_sum
