@@ -36,6 +36,14 @@ class SeparationMilestoneValidationError(ValidationError):
     pass
 
 
+class ExposureError(UserError):
+    pass
+
+
+class ExposureAccessError(AccessError):
+    pass
+
+
 class BuybackTermsError(UserError):
     pass
 

@@ -14,6 +14,7 @@ class Replace(metaclass=PoolMeta):
             ('prm.share.transaction', 'party_from'),
             ('prm.share.transaction', 'party_to'),
             ('prm.separation', 'party'),
+            ('prm.separation.exposure', 'party'),
             ]
 
 
