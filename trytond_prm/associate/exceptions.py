@@ -32,6 +32,10 @@ class ShareNumberError(UserError):
     pass
 
 
+class ShareReportError(UserError):
+    pass
+
+
 class SeparationMilestoneValidationError(ValidationError):
     pass
 

@@ -218,6 +218,7 @@ class ShareTransaction(Workflow, ModelSQL, ModelView):
             ('cancellation', "Cancellation"),
             ('reversal', "Reversal"),
             ], "Kind", required=True, sort=False, states=_states)
+    kind_string = kind.translated('kind')
     share_class = fields.Many2One(
         'prm.share.class', "Share Class", required=True,
         domain=[

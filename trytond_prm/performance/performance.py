@@ -378,10 +378,12 @@ class Performance(_Report):
         pool = Pool()
         Pipeline = pool.get('prm.pipeline')
         pipeline = Pipeline.__table__()
+        date = cls.date.sql_cast(pipeline.date)
+        amount = Cast(pipeline.weighted_amount, 'NUMERIC')
         return cls._facts(
             pipeline, pipeline.company, 'company', pipeline.company,
-            pipeline.date, known=0, where=cls._month_where(pipeline.date),
-            weighted_pipeline=sql_exact(pipeline.weighted_amount))
+            date, known=0, where=cls._month_where(date),
+            weighted_pipeline=sql_exact(amount))
 
     @classmethod
     def _attributed_query(cls, actual, *names):
@@ -743,3 +745,7 @@ class SmoothingMonth(_Report):
 class SmoothingContext(PerformanceContext):
     __name__ = 'prm.smoothing.context'
     __string__ = "Smoothing Context"
+
+    @classmethod
+    def default_scope(cls):
+        return super().default_scope() or 'company'

@@ -641,6 +641,7 @@ class PlanSmoothing(Wizard):
     def do_open_(self, action):
         action['pyson_context'] = PYSONEncoder().encode({
                 'company': self.record.company.id,
+                'scope': 'company',
                 'start_date': self.record.start_date,
                 'end_date': self.record.end_date,
                 })
