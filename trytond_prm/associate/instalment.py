@@ -18,6 +18,7 @@ from trytond.pyson import Bool, Eval, If
 from trytond.tools import sqlite_apply_types
 from trytond.transaction import Transaction
 
+from ..model import AmountsMixin
 from ..tools import sql_sum
 from .allocation import allocation_query
 
@@ -437,7 +438,7 @@ class InstalmentLine(ModelSQL):
         return self.instalment.currency if self.instalment else None
 
 
-class BuybackPayment(ModelSQL, ModelView):
+class BuybackPayment(AmountsMixin, ModelSQL, ModelView):
     __name__ = 'prm.buyback.payment'
     __string__ = "Buyback Payment"
 

@@ -18,6 +18,7 @@ from trytond.pyson import Eval, If, PYSONEncoder
 from trytond.transaction import Transaction
 from trytond.wizard import StateAction, Wizard
 
+from ..model import AmountsMixin
 from ..tools import split, sql_amount, sql_exact, sql_month, sql_ratio
 from .target import MEASURES, SCOPES
 
@@ -48,7 +49,7 @@ def smoothing(months):
         level, round(filled / (len(months) * level), 6), troughs)
 
 
-class _Report(ModelSQL, ModelView):
+class _Report(AmountsMixin, ModelSQL, ModelView):
 
     company = fields.Many2One('company.company', "Company")
     scope = fields.Selection(SCOPES, "Scope", sort=False)

@@ -7,13 +7,14 @@ from trytond.model import ModelSQL, ModelView, fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 
+from ..model import AmountsMixin
 from ..tools import sql_sum
 
 # The first identifier of the differences of drafts, beyond any record
 _BASE = 2 ** 31
 
 
-class _Difference(ModelSQL, ModelView):
+class _Difference(AmountsMixin, ModelSQL, ModelView):
     "What makes a figure differ from the ledger."
 
     review = fields.Many2One(

@@ -13,6 +13,7 @@ from trytond.pool import Pool
 from trytond.pyson import Eval, If
 from trytond.transaction import Transaction
 
+from ..model import AmountsMixin
 from ..tools import sql_local_date, sql_month, sql_sum
 
 POPULATIONS = ['customer', 'partner', 'staff']
@@ -102,7 +103,7 @@ class Figures(ModelSQL):
         return {r.id: r.company.currency.id for r in records}
 
 
-class Month(Figures, ModelView):
+class Month(AmountsMixin, Figures, ModelView):
     __name__ = 'prm.review.month'
     __string__ = "Month of Review"
 
