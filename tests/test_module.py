@@ -13,4 +13,12 @@ class PRMTestCase(
     module = 'prm'
 
 
+class PRMSaleOpportunityTestCase(
+        PartyCompanyCheckEraseMixin, PartyCheckReplaceMixin,
+        CompanyTestMixin, ModuleTestCase):
+    "Test PRM module with opportunities"
+    module = 'prm'
+    extras = ['sale_opportunity']
+
+
 del ModuleTestCase

@@ -2,33 +2,64 @@
 # this repository contains the full copyright notices and license terms.
 import datetime as dt
 import unittest
+from decimal import Decimal
 
+from trytond.exceptions import UserError
+from trytond.model.exceptions import (
+    AccessError, SQLConstraintError, ValidationError)
+from trytond.modules.account.tests import create_chart, get_fiscalyear
+from trytond.modules.account_invoice.tests import (
+    set_invoice_sequences)
 from trytond.modules.company.tests import (
     create_company, create_employee, set_company)
+from trytond.modules.party.exceptions import EraseError
 from trytond.modules.prm.trytond_prm.partner.exceptions import (
-    PartnerStateError)
+    ManagerError, PartnerDeleteError, PartnerOpenError, PartnerStateError,
+    SocialURLError)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.transaction import Transaction
+
+from .tools import count_statements
 
 TODAY = dt.date.today()
 DAY = dt.timedelta(days=1)
 
 
+def create_parties(count=1, name="Party"):
+    Party = Pool().get('party.party')
+    return Party.create([
+            {'name': f"{name} {i}", 'addresses': []} for i in range(count)])
+
+
 def create_partners(company, count=1, **values):
-    pool = Pool()
-    Party = pool.get('party.party')
-    Partner = pool.get('prm.partner')
-    parties = Party.create([
-            {'name': f"Party {i}", 'addresses': []} for i in range(count)])
+    Partner = Pool().get('prm.partner')
     values.setdefault('start_date', dt.date(2020, 1, 1))
     return Partner.create([
-            dict(company=company.id, party=p.id, **values) for p in parties])
+            dict(company=company.id, party=p.id, **values)
+            for p in create_parties(count)])
+
+
+def create_reason():
+    Reason = Pool().get('prm.partner.end_reason')
+    reason = Reason(name="Followed the leaving associate")
+    reason.save()
+    return reason
 
 
 def activate(partners):
     Partner = Pool().get('prm.partner')
     Partner.onboard(partners)
     Partner.activate(partners)
+
+
+def end(partners, date=TODAY):
+    Partner = Pool().get('prm.partner')
+    Partner.write(partners, {
+            'end_date': date,
+            'end_reason': create_reason().id,
+            })
+    Partner.end(partners)
 
 
 class PartnerTestCase(unittest.TestCase):
@@ -43,15 +74,14 @@ class PartnerTestCase(unittest.TestCase):
         "A partner goes through its states"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        Reason = pool.get('prm.partner.end_reason')
+        Log = pool.get('ir.model.log')
         company = create_company()
         with set_company(company):
             employee = create_employee(company)
             partner, = create_partners(company, manager=employee.id)
-            reason = Reason(name="Lost")
-            reason.save()
 
             self.assertEqual(partner.state, 'prospect')
+            self.assertTrue(partner.number)
             self.assertEqual(partner.manager, employee)
             Partner.onboard([partner])
             self.assertEqual(partner.state, 'onboarding')
@@ -61,14 +91,801 @@ class PartnerTestCase(unittest.TestCase):
             self.assertEqual(partner.state, 'suspended')
             Partner.resume([partner])
             self.assertEqual(partner.state, 'active')
-            with self.assertRaisesRegex(
-                    PartnerStateError, "end date and its end reason"):
-                Partner.end([partner])
-            partner.end_date = TODAY - DAY
-            partner.end_reason = reason
-            partner.save()
-            Partner.end([partner])
+            end([partner], TODAY - DAY)
             self.assertEqual(partner.state, 'ended')
             self.assertEqual(partner.manager, employee)
             manager, = partner.managers
             self.assertEqual(manager.end_date, TODAY - DAY)
+
+            Log.save(Transaction().log_records)
+            logs = Log.search([
+                    ('resource', '=', str(partner)),
+                    ('event', '=', 'transition'),
+                    ], order=[('id', 'ASC')])
+            self.assertEqual([l.target for l in logs], [
+                    'state:onboarding', 'state:active', 'state:suspended',
+                    'state:active', 'state:ended'])
+
+    @with_transaction()
+    def test_workflow_order(self):
+        "A step of the workflow cannot be skipped"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            partner, = create_partners(company, manager=employee.id)
+            for button in [Partner.activate, Partner.suspend, Partner.resume]:
+                button([partner])
+                self.assertEqual(partner.state, 'prospect')
+            end([partner])
+            for button in [
+                    Partner.onboard, Partner.activate, Partner.suspend,
+                    Partner.resume]:
+                button([partner])
+                self.assertEqual(partner.state, 'ended')
+
+    @with_transaction()
+    def test_end_required(self):
+        "The end needs a date and a reason"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            partner, = create_partners(company)
+            reason = create_reason()
+            for values in [
+                    {'end_date': TODAY},
+                    {'end_date': None, 'end_reason': reason.id}]:
+                Partner.write([partner], values)
+                with self.assertRaisesRegex(
+                        PartnerStateError,
+                        r'To end the partner "\[1\] Party 0" you must set '
+                        'its end date and its end reason.'):
+                    Partner.end([partner])
+            partner.end_date = TODAY + DAY
+            partner.save()
+            with self.assertRaisesRegex(
+                    PartnerStateError,
+                    r'You cannot end the partner "\[1\] Party 0" before its '
+                    'end date .* has come.'):
+                Partner.end([partner])
+            self.assertEqual(partner.state, 'prospect')
+
+    @with_transaction()
+    def test_end_before_start(self):
+        "The end cannot be before the start"
+        company = create_company()
+        with set_company(company):
+            partner, = create_partners(company)
+            partner.end_date = partner.start_date - DAY
+            with self.assertRaises(ValidationError):
+                partner.save()
+
+    @with_transaction()
+    def test_one_open(self):
+        "A party is only one open partner of a company"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        other = create_company("Other", currency=company.currency)
+        with set_company(company):
+            partner, = create_partners(company)
+            values = {'company': company.id, 'party': partner.party.id}
+            with self.assertRaisesRegex(
+                    PartnerOpenError,
+                    'The party "Party 0" is already an open partner. End '
+                    'that one before you create another.'):
+                Partner.create([values])
+            # Another company
+            with Transaction().set_context(company=other.id):
+                Partner.create([dict(values, company=other.id)])
+            end([partner])
+            Partner.create([values])
+            with self.assertRaises(PartnerOpenError):
+                Partner.create([values])
+
+    @with_transaction()
+    def test_one_open_batch(self):
+        "A party cannot be two partners of a batch"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            party, = create_parties()
+            values = {'company': company.id, 'party': party.id}
+            with self.assertRaises(PartnerOpenError):
+                Partner.create([values, values])
+
+    @with_transaction()
+    def test_one_open_constraint(self):
+        "The database decides a race for a party"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            partner, other = create_partners(company, 2)
+            with self.assertRaisesRegex(
+                    SQLConstraintError, 'only be one open partner'):
+                Partner.write([other], {'party': partner.party.id})
+
+    @with_transaction()
+    def test_restart(self):
+        "An ended partner restarts as a new one"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            partner, = create_partners(company, manager=employee.id)
+            end([partner], TODAY - DAY)
+            action = Partner.restart([partner])
+
+            restarted, = Partner.browse(action['res_id'])
+            self.assertNotEqual(restarted, partner)
+            self.assertEqual(restarted.state, 'prospect')
+            self.assertEqual(restarted.party, partner.party)
+            self.assertEqual(restarted.previous, partner)
+            self.assertEqual(restarted.start_date, TODAY)
+            self.assertEqual(restarted.manager, employee)
+            self.assertNotEqual(restarted.number, partner.number)
+            with self.assertRaises(PartnerOpenError):
+                Partner.restart([partner])
+
+    @with_transaction()
+    def test_delete(self):
+        "Only prospects are deleted"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            partner, other = create_partners(company, 2)
+            Partner.onboard([other])
+            Partner.delete([partner])
+            with self.assertRaisesRegex(
+                    PartnerDeleteError,
+                    'because it is no longer a prospect'):
+                Partner.delete([other])
+
+    @with_transaction()
+    def test_manager_required(self):
+        "An active partner has a manager"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            partner, = create_partners(company)
+            Partner.onboard([partner])
+            with self.assertRaisesRegex(
+                    ManagerError,
+                    r'The partner "\[1\] Party 0" must have a manager to be '
+                    'active. Set one before.'):
+                Partner.activate([partner])
+
+    @with_transaction()
+    def test_manager_dates(self):
+        "The manager is the one of the date"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            first = create_employee(company, "First")
+            second = create_employee(company, "Second")
+            partner, other = create_partners(
+                company, 2, manager=first.id)
+            Partner.handover([partner], second, date=dt.date(2021, 12, 1))
+
+            self.assertEqual(
+                [(m.employee, m.start_date, m.end_date)
+                    for m in partner.managers], [
+                    (second, dt.date(2021, 12, 1), None),
+                    (first, dt.date(2020, 1, 1), dt.date(2021, 11, 30)),
+                    ])
+            for date, manager in [
+                    (dt.date(2019, 12, 31), None),
+                    (dt.date(2020, 1, 1), first),
+                    (dt.date(2021, 11, 30), first),
+                    (dt.date(2021, 12, 1), second),
+                    (None, second)]:
+                with self.subTest(date=date), \
+                        Transaction().set_context(date=date):
+                    self.assertEqual(
+                        Partner(partner.id).manager, manager)
+                    for clause, result in [
+                            (('manager', '=', first.id), manager == first),
+                            (('manager', '!=', first.id),
+                                manager == second),
+                            (('manager', 'in', [second.id]),
+                                manager == second),
+                            (('manager', '=', None), manager is None),
+                            (('manager', '!=', None), manager is not None),
+                            (('manager', 'ilike', 'Fir%'),
+                                manager == first),
+                            (('manager.party.name', '=', "Second"),
+                                manager == second),
+                            ]:
+                        self.assertEqual(
+                            partner in Partner.search([clause]), result,
+                            msg=clause)
+
+    @with_transaction()
+    def test_manager_set(self):
+        "To set the manager hands the partner over today"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            first = create_employee(company, "First")
+            second = create_employee(company, "Second")
+            partner, = create_partners(company, manager=first.id)
+            activate([partner])
+            partner.manager = second
+            partner.save()
+            self.assertEqual(
+                [(m.employee, m.start_date, m.end_date)
+                    for m in partner.managers], [
+                    (second, TODAY, None),
+                    (first, dt.date(2020, 1, 1), TODAY - DAY),
+                    ])
+            # Change one's mind the same day
+            Partner.write([partner], {'manager': first.id})
+            self.assertEqual(
+                [m.employee for m in partner.managers], [first, first])
+            with self.assertRaisesRegex(
+                    ManagerError, 'Hand it over to another employee'):
+                Partner.write([partner], {'manager': None})
+
+    @with_transaction()
+    def test_handover_between(self):
+        "A handover before a planned one stays until that one"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            employees = [create_employee(company, n) for n in 'ABC']
+            a, b, c = employees
+            partner, = create_partners(company, manager=a.id)
+            activate([partner])
+            Partner.handover([partner], c, date=dt.date(2030, 1, 1))
+            Partner.handover([partner], b, date=dt.date(2025, 1, 1))
+            self.assertEqual(
+                [(m.employee, m.start_date, m.end_date)
+                    for m in partner.managers], [
+                    (c, dt.date(2030, 1, 1), None),
+                    (b, dt.date(2025, 1, 1), dt.date(2029, 12, 31)),
+                    (a, dt.date(2020, 1, 1), dt.date(2024, 12, 31)),
+                    ])
+            self.assertEqual(partner.manager, b)
+            with self.assertRaisesRegex(
+                    ManagerError,
+                    r'You cannot end the partner "\[1\] Party 0" on .* '
+                    'because "C" manages it from .*. Change the end date '
+                    'or remove that handover.'):
+                end([partner])
+
+    @with_transaction()
+    def test_handover_ended(self):
+        "An ended partner is not handed over after its end"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            a, b = [create_employee(company, n) for n in 'AB']
+            partner, = create_partners(company, manager=a.id)
+            activate([partner])
+            end([partner], dt.date(2022, 1, 1))
+            with self.assertRaisesRegex(
+                    PartnerStateError, 'because it ended before'):
+                Partner.handover([partner], b, date=dt.date(2022, 1, 2))
+            Partner.handover([partner], b, date=dt.date(2021, 1, 1))
+            self.assertEqual(
+                [(m.employee, m.start_date, m.end_date)
+                    for m in partner.managers], [
+                    (b, dt.date(2021, 1, 1), dt.date(2022, 1, 1)),
+                    (a, dt.date(2020, 1, 1), dt.date(2020, 12, 31)),
+                    ])
+
+    @with_transaction()
+    def test_handover_left(self):
+        "Who has left does not become manager"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            a, b = [create_employee(company, n) for n in 'AB']
+            b.end_date = dt.date(2021, 1, 1)
+            b.save()
+            partner, = create_partners(company, manager=a.id)
+            Partner.handover([partner], b, date=dt.date(2021, 1, 1))
+            Partner.handover([partner], a, date=dt.date(2021, 1, 2))
+            with self.assertRaisesRegex(
+                    ManagerError,
+                    r'The employee "B" cannot manage the partner '
+                    r'"\[1\] Party 0" from .* because of having left on'):
+                Partner.handover([partner], b, date=dt.date(2022, 1, 1))
+
+    @with_transaction()
+    def test_manager_overlap(self):
+        "A partner never has two managers"
+        pool = Pool()
+        Manager = pool.get('prm.partner.manager')
+        company = create_company()
+        with set_company(company):
+            a, b = [create_employee(company, n) for n in 'AB']
+            partner, = create_partners(company)
+            Manager.create([{
+                        'partner': partner.id,
+                        'employee': a.id,
+                        'start_date': dt.date(2020, 1, 1),
+                        'end_date': dt.date(2020, 6, 30),
+                        }])
+            for start_date, end_date, overlap in [
+                    (dt.date(2019, 1, 1), dt.date(2020, 1, 1), True),
+                    (dt.date(2020, 6, 30), None, True),
+                    (dt.date(2020, 2, 1), dt.date(2020, 3, 1), True),
+                    (dt.date(2019, 1, 1), dt.date(2021, 1, 1), True),
+                    (dt.date(2019, 1, 1), dt.date(2019, 12, 31), False),
+                    (dt.date(2020, 7, 1), None, False)]:
+                values = {
+                    'partner': partner.id,
+                    'employee': b.id,
+                    'start_date': start_date,
+                    'end_date': end_date,
+                    }
+                with self.subTest(start_date=start_date, end_date=end_date):
+                    if overlap:
+                        with self.assertRaisesRegex(
+                                ManagerError,
+                                r'The partner "\[1\] Party 0" cannot be '
+                                'managed by ".*" and ".*" at the same time. '
+                                'Change the dates.'):
+                            Manager.create([values])
+                        Manager.delete(Manager.search([
+                                    ('employee', '=', b.id)]))
+                    else:
+                        Manager.create([values])
+
+    @with_transaction()
+    def test_manager_gap(self):
+        "An active partner is never without manager"
+        pool = Pool()
+        Manager = pool.get('prm.partner.manager')
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            a, b = [create_employee(company, n) for n in 'AB']
+            partner, = create_partners(company, manager=a.id)
+            activate([partner])
+            Partner.handover([partner], b, date=dt.date(2021, 1, 1))
+            second, first = partner.managers
+            message = (
+                r'The active partner "\[1\] Party 0" would have no manager '
+                'from .*. Hand it over to another employee instead.')
+            with self.assertRaisesRegex(ManagerError, message):
+                Manager.write([first], {'end_date': dt.date(2020, 12, 30)})
+            with self.assertRaisesRegex(ManagerError, message):
+                Manager.write([second], {'end_date': dt.date(2030, 12, 30)})
+            with self.assertRaisesRegex(ManagerError, message):
+                Manager.delete([second])
+            with self.assertRaisesRegex(ManagerError, 'Set one before'):
+                Manager.delete([first, second])
+
+    @with_transaction()
+    def test_manager_edit(self):
+        "The managers can be changed at once from the partner"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            a, b = [create_employee(company, n) for n in 'AB']
+            partner, = create_partners(company, manager=a.id)
+            activate([partner])
+            manager, = partner.managers
+            Partner.write([partner], {
+                    'managers': [
+                        ('write', [manager.id], {
+                                'end_date': dt.date(2021, 1, 1),
+                                }),
+                        ('create', [{
+                                    'employee': b.id,
+                                    'start_date': dt.date(2021, 1, 2),
+                                    }]),
+                        ],
+                    })
+            self.assertEqual(partner.manager, b)
+
+    @with_transaction()
+    def test_parent_recursion(self):
+        "A partner does not belong to itself"
+        company = create_company()
+        with set_company(company):
+            a, b = create_partners(company, 2)
+            b.parent = a
+            b.save()
+            a.parent = b
+            with self.assertRaises(UserError):
+                a.save()
+
+    @with_transaction()
+    def test_search_rec_name(self):
+        "A partner is found by name, number, contact and e-mail"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        Party = pool.get('party.party')
+        company = create_company()
+        with set_company(company):
+            partner, other = create_partners(company, 2)
+            person = Party(name="Ada Lovelace")
+            person.save()
+            Partner.write([partner], {
+                    'contacts': [('create', [{
+                                    'party': person.id,
+                                    'role': "Engineer",
+                                    }])],
+                    })
+            Party.write([partner.party], {
+                    'contact_mechanisms': [('create', [{
+                                    'type': 'email',
+                                    'value': 'sales@example.com',
+                                    }])],
+                    })
+            for text in [
+                    "Party 0", partner.number, "Lovelace",
+                    'sales@example.com']:
+                with self.subTest(text=text):
+                    self.assertEqual(
+                        Partner.search([('rec_name', 'ilike', f'%{text}%')]),
+                        [partner])
+
+    @with_transaction()
+    def test_contact_mechanisms(self):
+        "The contacts show how to reach them"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            partner, = create_partners(company)
+            person, = create_parties(name="Person")
+            person.contact_mechanisms = [
+                {'type': 'phone', 'value': '+33 1 23 45 67 89'},
+                {'type': 'email', 'value': 'ada@example.com'},
+                ]
+            person.save()
+            Partner.write([partner], {
+                    'contacts': [('create', [{'party': person.id}])],
+                    })
+            contact, = partner.contacts
+            self.assertEqual(contact.phone, '+33 1 23 45 67 89')
+            self.assertEqual(contact.email, 'ada@example.com')
+
+    @with_transaction()
+    def test_statements_create(self):
+        "The creation has a constant number of statements"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            counts = []
+            for count in [100, 1000]:
+                parties = create_parties(count)
+                vlist = [{
+                        'company': company.id,
+                        'party': p.id,
+                        'manager': employee.id,
+                        } for p in parties]
+                with count_statements() as statements:
+                    partners = Partner.create(vlist)
+                counts.append([
+                        s for s in statements
+                        # SQLite inserts and counts one by one
+                        if not s.startswith('INSERT')
+                        and 'ir_sequence' not in s])
+                self.assertEqual(
+                    len({p.number for p in partners}), count)
+            self.assertLessEqual(len(counts[0]), 30)
+            self.assertLessEqual(len(counts[1]), len(counts[0]) + 4)
+
+    @with_transaction()
+    def test_statements_buttons(self):
+        "The buttons have a constant number of statements"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            a, b = [create_employee(company, n) for n in 'AB']
+            counts = {}
+            for count in [10, 500]:
+                partners = create_partners(company, count, manager=a.id)
+                for name, func in [
+                        ('onboard', Partner.onboard),
+                        ('activate', Partner.activate),
+                        ('handover', lambda r: Partner.handover(r, b)),
+                        ('suspend', Partner.suspend),
+                        ('resume', Partner.resume),
+                        ('end', end),
+                        ('restart', Partner.restart)]:
+                    records = Partner.browse(partners)
+                    with count_statements() as statements:
+                        func(records)
+                    counts.setdefault(name, []).append(len([
+                                s for s in statements
+                                if not s.startswith('INSERT')
+                                and 'ir_sequence' not in s]))
+            for name, (few, many) in counts.items():
+                with self.subTest(name=name, few=few, many=many):
+                    self.assertLessEqual(many, few + 5)
+
+    @with_transaction()
+    def test_statements_read(self):
+        "All the fields are read with a constant number of statements"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            counts = []
+            names = [
+                n for n, f in Partner._fields.items()
+                if f._type not in {'one2many', 'many2many'}]
+            for count in [10, 500]:
+                partners = create_partners(
+                    company, count, manager=employee.id)
+                with Transaction().set_context(_test=count), \
+                        count_statements() as statements:
+                    Partner.read([p.id for p in partners], names)
+                counts.append(len(statements))
+            self.assertLessEqual(counts[1], counts[0] + 2)
+
+    @with_transaction()
+    def test_revenue(self):
+        "The revenue is what the posted invoices of the year booked"
+        pool = Pool()
+        Account = pool.get('account.account')
+        Invoice = pool.get('account.invoice')
+        Partner = pool.get('prm.partner')
+        PaymentTerm = pool.get('account.invoice.payment_term')
+        company = create_company()
+        with set_company(company):
+            create_chart(company)
+            fiscalyears = []
+            for year in [TODAY.year - 1, TODAY.year]:
+                fiscalyear = set_invoice_sequences(
+                    get_fiscalyear(company, today=dt.date(year, 1, 1)))
+                fiscalyear.save()
+                fiscalyear.create_period([fiscalyear])
+                fiscalyears.append(fiscalyear)
+            payment_term, = PaymentTerm.create([{
+                        'name': "Direct",
+                        'lines': [('create', [{'type': 'remainder'}])],
+                        }])
+            revenue, = Account.search([
+                    ('type.revenue', '=', True), ('closed', '=', False)],
+                limit=1)
+            receivable, = Account.search([
+                    ('type.receivable', '=', True), ('closed', '=', False)],
+                limit=1)
+            partner, other = create_partners(company, 2)
+
+            def invoice(date, quantity, price, post=True):
+                invoice = Invoice(
+                    company=company, type='out', party=partner.party,
+                    currency=company.currency, account=receivable,
+                    payment_term=payment_term, invoice_date=date,
+                    lines=[{
+                            'type': 'line', 'quantity': quantity,
+                            'unit_price': Decimal(price),
+                            'account': revenue.id,
+                            'currency': company.currency.id,
+                            'company': company.id,
+                            }])
+                invoice.invoice_address = partner.party.addresses[0]
+                invoice.save()
+                if post:
+                    Invoice.post([invoice])
+
+            partner.party.addresses = [{}]
+            partner.party.save()
+            year = TODAY.year
+            invoice(dt.date(year, 1, 1), 3, '33.33')
+            invoice(dt.date(year, 1, 2), -1, '10')
+            invoice(dt.date(year, 1, 3), 1, '5', post=False)
+            invoice(dt.date(year - 1, 12, 31), 1, '7.01')
+
+            with count_statements() as statements:
+                values = {
+                    r['id']: r for r in Partner.read(
+                        [partner.id, other.id],
+                        ['revenue', 'revenue_last_year'])}
+            self.assertEqual(
+                values[partner.id]['revenue'], Decimal('89.99'))
+            self.assertEqual(
+                values[partner.id]['revenue_last_year'], Decimal('7.01'))
+            self.assertEqual(values[other.id]['revenue'], Decimal('0'))
+            self.assertEqual(
+                len([s for s in statements if 'account_move_line' in s]), 1)
+            with Transaction().set_context(date=dt.date(year - 1, 6, 1)):
+                self.assertEqual(
+                    Partner(partner.id).revenue, Decimal('7.01'))
+
+
+class PartnerAccessTestCase(unittest.TestCase):
+    "Test access to partners"
+
+    @classmethod
+    def setUpClass(cls):
+        activate_module('prm')
+
+    def create_user(self, company, group):
+        pool = Pool()
+        Group = pool.get('res.group')
+        ModelData = pool.get('ir.model.data')
+        User = pool.get('res.user')
+        user = User(
+            name=group, login=group,
+            groups=[Group(ModelData.get_id('prm', group))],
+            companies=[company.id], company=company.id)
+        user.save()
+        return user
+
+    @with_transaction()
+    def test_access(self):
+        "Sales staff works on partners, the director suspends and ends"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        Type = pool.get('prm.partner.type')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            party, = create_parties()
+            user = self.create_user(company, 'group_prm')
+            manager = self.create_user(company, 'group_prm_manager')
+        with Transaction().set_user(user.id), Transaction().set_context(
+                company=company.id, _check_access=True):
+            partner, = Partner.create([{
+                        'company': company.id,
+                        'party': party.id,
+                        'manager': employee.id,
+                        }])
+            Partner.onboard([partner])
+            Partner.activate([partner])
+            partner, = Partner.search([])
+            partner.description = "Text"
+            partner.save()
+            with self.assertRaises(AccessError):
+                Partner.delete([partner])
+            with self.assertRaises(UserError):
+                Partner.suspend([partner])
+            with self.assertRaises(AccessError):
+                Type.create([{'name': "Type"}])
+        with Transaction().set_user(manager.id), Transaction().set_context(
+                company=company.id, _check_access=True):
+            Partner.suspend([Partner(partner.id)])
+
+    @with_transaction()
+    def test_other_company(self):
+        "The partners of other companies are hidden"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        other = create_company("Other", currency=company.currency)
+        with set_company(company):
+            create_partners(company)
+            user = self.create_user(other, 'group_prm')
+        with Transaction().set_user(user.id), Transaction().set_context(
+                company=other.id, _check_access=True):
+            self.assertEqual(Partner.search([]), [])
+
+
+class PartyTestCase(unittest.TestCase):
+    "Test the parties of partners"
+
+    @classmethod
+    def setUpClass(cls):
+        activate_module('prm')
+
+    def replace(self, source, destination):
+        pool = Pool()
+        Replace = pool.get('party.replace', type='wizard')
+        Session = pool.get('ir.session.wizard')
+        session = Session()
+        session.save()
+        wizard = Replace(session.id)
+        wizard.ask.source = source
+        wizard.ask.destination = destination
+        wizard.check_similarity = lambda: None
+        wizard.transition_replace()
+
+    @with_transaction()
+    def test_replace(self):
+        "A replaced party gives its partner"
+        company = create_company()
+        with set_company(company):
+            partner, = create_partners(company)
+            source = partner.party
+            destination, = create_parties(name="Destination")
+            self.replace(source, destination)
+            Partner = Pool().get('prm.partner')
+            self.assertEqual(Partner(partner.id).party, destination)
+
+    @with_transaction()
+    def test_replace_both_open(self):
+        "Two open partners cannot become one"
+        company = create_company()
+        with set_company(company):
+            a, b = create_partners(company, 2)
+            with self.assertRaisesRegex(
+                    PartnerOpenError,
+                    'You cannot replace the party "Party 0" by "Party 1" '
+                    'because both are open partners of "Dunder Mifflin". '
+                    'End one of them before.'):
+                self.replace(a.party, b.party)
+
+    @with_transaction()
+    def test_erase(self):
+        "An open partner is not erased"
+        pool = Pool()
+        Erase = pool.get('party.erase', type='wizard')
+        Session = pool.get('ir.session.wizard')
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            partner, = create_partners(company, description="Secret")
+            partner.party.active = False
+            partner.party.save()
+            session = Session()
+            session.save()
+            erase = Erase(session.id)
+            erase.ask.party = partner.party
+            with self.assertRaisesRegex(
+                    EraseError,
+                    'You cannot erase the party "Party 0" while it is an '
+                    'open partner of "Dunder Mifflin".'):
+                erase.transition_erase()
+            end([partner])
+            erase.transition_erase()
+            self.assertEqual(Partner(partner.id).description, None)
+
+    @with_transaction()
+    def test_social(self):
+        "The profile of a social network is an https address"
+        pool = Pool()
+        Party = pool.get('party.party')
+        party, = create_parties()
+        for type_, value, stored in [
+                ('social', 'https://social.example/in/client01',
+                    'https://social.example/in/client01'),
+                ('social', 'HTTPS://Social.Example/In/X',
+                    'https://social.example/In/X'),
+                ('linkedin', 'www.linkedin.com/in/ada',
+                    'https://www.linkedin.com/in/ada'),
+                ('mastodon', 'https://any.example/@ada',
+                    'https://any.example/@ada'),
+                ('social', 'http://social.example/in/x', None),
+                ('social', 'https://social.example', None),
+                ('social', 'https://social.example/', None),
+                ('social', 'https:///in/x', None),
+                ('social', 'https://user@social.example/x', None),
+                ('social', 'javascript:alert(1)', None),
+                ('social', 'https://social.example:port/x', None),
+                ('social', 'https://[social.example/x', None),
+                ('social', 'ada lovelace', None),
+                ('linkedin', 'https://linkedin.com.evil.example/in/a', None),
+                ('mastodon', 'https://any.example/ada', None),
+                ('github', 'https://gitlab.example/ada', None)]:
+            with self.subTest(type=type_, value=value):
+                values = {
+                    'contact_mechanisms': [
+                        ('create', [{'type': type_, 'value': value}])],
+                    }
+                if stored is not None:
+                    Party.write([party], values)
+                    mechanism = party.contact_mechanisms[-1]
+                    self.assertEqual(mechanism.value, stored)
+                    self.assertEqual(mechanism.url, stored)
+                else:
+                    with self.assertRaisesRegex(
+                            SocialURLError,
+                            'of the party "Party 0" is not the https '
+                            'address of a profile on'):
+                        Party.write([party], values)

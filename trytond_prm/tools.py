@@ -6,7 +6,8 @@ import datetime as dt
 from sql import Cast, Expression, Literal, Null
 from sql.aggregate import Sum
 from sql.conditionals import Case, Coalesce
-from sql.functions import AtTimeZone, DateTrunc, Function, Round, Substring
+from sql.functions import (
+    Abs, AtTimeZone, DateTrunc, Function, Round, Substring)
 
 from trytond import backend
 from trytond.tools import timezone as tz

@@ -13,6 +13,7 @@ from trytond.pyson import Bool, Eval, If
 from trytond.tools import grouped_slice
 from trytond.tools import timezone as tz
 from trytond.transaction import Transaction, without_check_access
+from trytond.wizard import Button, StateTransition, StateView, Wizard
 
 from ..tools import Inline
 from .exceptions import (
@@ -226,6 +227,12 @@ class Interaction(Workflow, ModelSQL, ModelView):
                     'icon': 'tryton-undo',
                     'depends': ['state'],
                     },
+                'follow_up': {
+                    'invisible': (
+                        (Eval('state') == 'cancelled') | Bool(Eval('next'))),
+                    'icon': 'tryton-forward',
+                    'depends': ['state', 'next'],
+                    },
                 })
 
     @classmethod
@@ -429,11 +436,29 @@ class Interaction(Workflow, ModelSQL, ModelView):
     @classmethod
     def copy(cls, interactions, default=None):
         default = default.copy() if default is not None else {}
+        default.setdefault('date', cls.default_date())
         default.setdefault('previous', None)
         default.setdefault('transfers', None)
         default.setdefault('outcome', None)
         default.setdefault('sentiment', None)
         return super().copy(interactions, default=default)
+
+    def follow_up_values(self):
+        "Return the values of an interaction that follows this one up"
+        return {
+            'company': self.company.id,
+            'population': self.population,
+            'party': self.party.id if self.party else None,
+            'partner': self.partner.id if self.partner else None,
+            'contact': self.contact.id if self.contact else None,
+            'employee': self.employee.id if self.employee else None,
+            'channel': self.channel.id,
+            'direction': 'out',
+            'subject': self.subject,
+            'origin': str(self.origin) if self.origin else None,
+            'private': self.private,
+            'previous': self.id,
+            }
 
     @classmethod
     def follow_handovers(cls, handovers, employee, date):
@@ -462,6 +487,51 @@ class Interaction(Workflow, ModelSQL, ModelView):
                         or (day < date <= Date.today())):
                     to_transfer.append(interaction)
         cls.transfer(to_transfer, employee, date=date)
+
+    @classmethod
+    def follow_managers(cls):
+        """Pass what former managers left undone to the present ones
+
+        A handover in the future leaves the interactions before it to the
+        former manager. Those still open at its date pass then.
+        """
+        pool = Pool()
+        Date = pool.get('ir.date')
+        Employee = pool.get('company.employee')
+        Manager = pool.get('prm.partner.manager')
+        Partner = pool.get('prm.partner')
+        cursor = Transaction().connection.cursor()
+        table = cls.__table__()
+        former = Manager.__table__()
+        manager = Manager.__table__()
+        partner = Partner.__table__()
+        today = Date.today()
+        day = fields.Date.sql_cast(Manager.start_date, table.date)
+        query = (table
+            .join(partner, condition=table.partner == partner.id)
+            .join(former,
+                condition=(former.partner == partner.id)
+                & (former.employee == table.employee))
+            .join(manager,
+                condition=(manager.partner == partner.id)
+                & (manager.employee != table.employee))
+            .select(
+                table.id, manager.employee,
+                where=(table.state == 'planned')
+                & (former.end_date < today)
+                & (day <= former.end_date)
+                & (manager.start_date <= today)
+                & ((manager.end_date == Null)
+                    | (manager.end_date >= today))))
+        company = Transaction().context.get('company')
+        if company is not None:
+            query.where &= table.company == company
+        cursor.execute(*query)
+        to_transfer = defaultdict(set)
+        for interaction, employee in cursor:
+            to_transfer[employee].add(interaction)
+        for employee, interactions in to_transfer.items():
+            cls.transfer(cls.browse(interactions), Employee(employee))
 
     @classmethod
     def transfer(cls, interactions, employee, date=None):
@@ -504,6 +574,58 @@ class Interaction(Workflow, ModelSQL, ModelView):
         early = [i for i in interactions if i.date > now]
         if early:
             cls.write(early, {'date': now})
+
+    @classmethod
+    @ModelView.button_action('prm.wizard_interaction_follow_up')
+    def follow_up(cls, interactions):
+        pass
+
+
+class InteractionFollowUp(Wizard):
+    "Plan the interaction that follows another one up"
+    __name__ = 'prm.interaction.follow_up'
+    start = StateView(
+        'prm.interaction.follow_up.start',
+        'prm.interaction_follow_up_start_view_form', [
+            Button("Cancel", 'end', 'tryton-cancel'),
+            Button("Plan", 'plan', 'tryton-ok', default=True),
+            ])
+    plan = StateTransition()
+
+    def default_start(self, fields):
+        values = self.record.follow_up_values()
+        return {
+            n: values[n] for n in [
+                'company', 'channel', 'employee', 'subject']}
+
+    def transition_plan(self):
+        pool = Pool()
+        Interaction = pool.get('prm.interaction')
+        values = self.record.follow_up_values()
+        values['date'] = self.start.date
+        values['channel'] = self.start.channel.id
+        values['employee'] = (
+            self.start.employee.id if self.start.employee else None)
+        values['subject'] = self.start.subject
+        if self.record.state == 'planned':
+            Interaction.do([self.record])
+        Interaction.create([values])
+        return 'end'
+
+
+class InteractionFollowUpStart(ModelView):
+    __name__ = 'prm.interaction.follow_up.start'
+    __string__ = "Follow Up Interaction"
+
+    company = fields.Many2One('company.company', "Company", required=True)
+    date = fields.DateTime("Date", required=True, format='%H:%M')
+    channel = fields.Many2One('prm.channel', "Channel", required=True)
+    employee = fields.Many2One(
+        'company.employee', "Employee",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ])
+    subject = fields.Char("Subject")
 
 
 class InteractionTransfer(ModelSQL, ModelView):

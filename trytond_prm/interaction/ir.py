@@ -30,3 +30,14 @@ class Rule(metaclass=PoolMeta):
         if model_names & _OWN_RULE_MODELS:
             key = (*key, Transaction().user, User.get_employees())
         return key
+
+
+class Cron(metaclass=PoolMeta):
+    __name__ = 'ir.cron'
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls.method.selection.append((
+                'prm.interaction|follow_managers',
+                "Pass Interactions to New Managers"))

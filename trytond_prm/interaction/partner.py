@@ -24,7 +24,10 @@ class Partner(metaclass=PoolMeta):
     __name__ = 'prm.partner'
 
     interactions = fields.One2Many(
-        'prm.interaction', 'partner', "Interactions", readonly=True,
+        'prm.interaction', 'partner', "Interactions",
+        states={
+            'readonly': Eval('state') == 'ended',
+            },
         order=[('date', 'DESC'), ('id', 'DESC')])
     last_interaction = fields.Function(fields.DateTime(
             "Last Interaction", format='%H:%M',

@@ -12,12 +12,14 @@ from sql.operators import Equal
 from trytond.i18n import gettext
 from trytond.model import (
     DeactivableMixin, Exclude, Index, ModelSQL, ModelView, Unique, Workflow,
-    fields, tree)
+    fields, sequence_ordered, tree)
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 from trytond.pyson import Bool, Eval, If
 from trytond.tools import grouped_slice, is_full_text, lstrip_wildcard
-from trytond.transaction import Transaction, without_check_access
+from trytond.transaction import (
+    Transaction, check_access, without_check_access)
+from trytond.wizard import Button, StateTransition, StateView, Wizard
 
 from ..tools import Inline, sql_sum
 from .exceptions import (
@@ -94,6 +96,9 @@ class Partner(Workflow, tree(), ModelSQL, ModelView):
         help="The partner to which this one belongs.")
     children = fields.One2Many(
         'prm.partner', 'parent', "Sub-Partners", readonly=True)
+    contacts = fields.One2Many(
+        'prm.partner.contact', 'partner', "Contacts", states=_states_ended,
+        help="The people to talk to.")
     managers = fields.One2Many(
         'prm.partner.manager', 'partner', "Managers",
         states=_states_ended,
@@ -220,6 +225,11 @@ class Partner(Workflow, tree(), ModelSQL, ModelView):
                 'end': {
                     'invisible': Eval('state') == 'ended',
                     'icon': 'tryton-close',
+                    'depends': ['state'],
+                    },
+                'restart': {
+                    'invisible': Eval('state') != 'ended',
+                    'icon': 'tryton-refresh',
                     'depends': ['state'],
                     },
                 })
@@ -400,6 +410,7 @@ class Partner(Workflow, tree(), ModelSQL, ModelView):
         return [bool_op,
             ('number', operator, number_value, *extra),
             ('party.rec_name', operator, operand, *extra),
+            ('contacts.party.rec_name', operator, operand, *extra),
             ]
 
     @classmethod
@@ -710,6 +721,101 @@ class Partner(Workflow, tree(), ModelSQL, ModelView):
                             (ms, {'end_date': date})
                             for date, ms in closed.items()), ()))
 
+    @classmethod
+    @ModelView.button_action('prm.act_partner_form')
+    def restart(cls, partners):
+        "Open new prospects for the parties of the ended partners"
+        today = cls.default_start_date()
+        restarted = cls.create([
+                p._restart_values(today) for p in partners
+                if p.state == 'ended'])
+        return {
+            'res_id': [p.id for p in restarted],
+            }
+
+    def _restart_values(self, date):
+        manager = self.manager
+        if manager and manager.end_date and manager.end_date < date:
+            manager = None
+        return {
+            'company': self.company.id,
+            'party': self.party.id,
+            'type': self.type.id if self.type else None,
+            'parent': (self.parent.id
+                if self.parent and self.parent.state != 'ended' else None),
+            'manager': manager.id if manager else None,
+            'start_date': date,
+            'previous': self.id,
+            'description': self.description,
+            'contacts': [('create', [{
+                            'party': c.party.id,
+                            'role': c.role,
+                            } for c in self.contacts])],
+            }
+
+
+class PartnerContact(sequence_ordered(), ModelSQL, ModelView):
+    __name__ = 'prm.partner.contact'
+    __string__ = "Partner Contact"
+
+    partner = fields.Many2One(
+        'prm.partner', "Partner", required=True, ondelete='CASCADE')
+    company = fields.Function(fields.Many2One(
+            'company.company', "Company"),
+        'on_change_with_company', searcher='search_company')
+    party = fields.Many2One(
+        'party.party', "Party", required=True, ondelete='CASCADE',
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'},
+        help="The person.")
+    role = fields.Char(
+        "Role",
+        help="What the person does for the partner.")
+    phone = fields.Function(fields.Char("Phone"), 'get_mechanism')
+    email = fields.Function(fields.Char("E-mail"), 'get_mechanism')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls.__access__.add('partner')
+        t = cls.__table__()
+        cls._sql_constraints += [
+            ('party_unique', Unique(t, t.partner, t.party),
+                'prm.msg_partner_contact_unique'),
+            ]
+        cls._sql_indexes.add(Index(t, (t.party, Index.Equality())))
+
+    @fields.depends('partner', '_parent_partner.company')
+    def on_change_with_company(self, name=None):
+        return self.partner.company if self.partner else None
+
+    @classmethod
+    def search_company(cls, name, clause):
+        return [('partner.' + clause[0], *clause[1:])]
+
+    @classmethod
+    def get_mechanism(cls, contacts, names):
+        types = {
+            'phone': {'phone', 'mobile'},
+            'email': {'email'},
+            }
+        values = {n: {} for n in names}
+        for contact in contacts:
+            for name in names:
+                mechanism = contact.party.contact_mechanism_get(types[name])
+                values[name][contact.id] = (
+                    mechanism.value if mechanism else None)
+        return values
+
+    def get_rec_name(self, name):
+        return self.party.rec_name
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        return [('party.rec_name', *clause[1:])]
+
 
 class PartnerManager(ModelSQL, ModelView):
     __name__ = 'prm.partner.manager'
@@ -860,3 +966,80 @@ class PartnerManager(ModelSQL, ModelView):
         Partner = pool.get('prm.partner')
         if not Transaction().context.get('_prm_handover'):
             Partner.check_managers(list(partners))
+
+
+class PartnerHandover(Wizard):
+    "Hand partners over to another employee"
+    __name__ = 'prm.partner.handover'
+    start = StateView(
+        'prm.partner.handover.start', 'prm.partner_handover_start_view_form', [
+            Button("Cancel", 'end', 'tryton-cancel'),
+            Button("Hand Over", 'handover', 'tryton-ok', default=True),
+            ])
+    handover = StateTransition()
+
+    def default_start(self, fields):
+        context = Transaction().context
+        values = {}
+        if context.get('active_model') == 'prm.partner':
+            values['partners'] = [
+                p.id for p in self.records if p.state != 'ended']
+        return values
+
+    def transition_handover(self):
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        with check_access():
+            partners = Partner.search([
+                    ('id', 'in', list(map(int, self.start.partners))),
+                    ])
+        Partner.handover(
+            Partner.browse(partners), self.start.employee,
+            date=self.start.date)
+        return 'end'
+
+
+class PartnerHandoverStart(ModelView):
+    __name__ = 'prm.partner.handover.start'
+    __string__ = "Hand Over Partners"
+
+    company = fields.Many2One('company.company', "Company", required=True)
+    former_manager = fields.Many2One(
+        'company.employee', "Former Manager",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ],
+        help="Choose all the partners that the employee manages.")
+    partners = fields.Many2Many(
+        'prm.partner', None, None, "Partners", required=True,
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('state', '!=', 'ended'),
+            ])
+    employee = fields.Many2One(
+        'company.employee', "New Manager", required=True,
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ])
+    date = fields.Date(
+        "Date", required=True,
+        help="The first day of the new manager.")
+
+    @classmethod
+    def default_company(cls):
+        return Transaction().context.get('company')
+
+    @classmethod
+    def default_date(cls):
+        return Pool().get('ir.date').today()
+
+    @fields.depends('company', 'former_manager')
+    def on_change_former_manager(self):
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        if self.former_manager and self.company:
+            self.partners = Partner.search([
+                    ('company', '=', self.company.id),
+                    ('manager', '=', self.former_manager.id),
+                    ('state', '!=', 'ended'),
+                    ])

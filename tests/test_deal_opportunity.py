@@ -1,0 +1,181 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+import unittest
+from decimal import Decimal
+
+from trytond.modules.company.tests import create_company, set_company
+from trytond.modules.currency.tests import add_currency_rate, create_currency
+from trytond.pool import Pool
+from trytond.tests.test_tryton import activate_module, with_transaction
+
+from .tools import count_statements
+
+
+class PipelineOpportunityTestCase(unittest.TestCase):
+    "Test pipeline with opportunities"
+
+    @classmethod
+    def setUpClass(cls):
+        activate_module(['prm', 'sale_opportunity'])
+
+    def create(self, company, *values, **default):
+        Opportunity = Pool().get('sale.opportunity')
+        default.setdefault('start_date', dt.date(2030, 1, 10))
+        return Opportunity.create([{
+                    'company': company.id,
+                    'currency': company.currency.id,
+                    **default, **v,
+                    } for v in values])
+
+    def rows(self):
+        Pipeline = Pool().get('prm.pipeline')
+        return [
+            (r.date, r.amount, r.weighted_amount)
+            for r in Pipeline.search([])]
+
+    @with_transaction()
+    def test_months(self):
+        "Each deal is rounded, then summed by expected month"
+        company = create_company()
+        with set_company(company):
+            self.create(company, {
+                    # 33.333 and 16.665 round to 33.33 and 16.66, the sum
+                    # of the exact values would round to 50.00
+                    'amount': Decimal('99.999').quantize(Decimal('0.01')),
+                    'conversion_probability': 0.3333,
+                    'expected_close_date': dt.date(2030, 3, 1),
+                    }, {
+                    'amount': Decimal('33.33'),
+                    'conversion_probability': 0.5,
+                    'expected_close_date': dt.date(2030, 3, 31),
+                    }, {
+                    'amount': Decimal('10.00'),
+                    'conversion_probability': 1,
+                    'expected_close_date': dt.date(2031, 3, 31),
+                    }, {
+                    'amount': None,
+                    'conversion_probability': 1,
+                    'expected_close_date': dt.date(2031, 4, 30),
+                    })
+
+            with count_statements() as statements:
+                rows = self.rows()
+
+            self.assertEqual(rows, [
+                    (dt.date(2030, 3, 1),
+                        Decimal('133.33'), Decimal('49.99')),
+                    (dt.date(2031, 3, 1),
+                        Decimal('10.00'), Decimal('10.00')),
+                    ])
+            self.assertEqual(
+                len([s for s in statements if 'sale_opportunity' in s]), 1)
+
+    @with_transaction()
+    def test_half_even(self):
+        "The weighted amounts are rounded half-even, as by the currency"
+        company = create_company()
+        amounts = [
+            Decimal('0.01'), Decimal('0.03'), Decimal('0.05'),
+            Decimal('100.01'), Decimal('100.03'), Decimal('1234567.89'),
+            Decimal('-0.03'), Decimal('9999999999.99')]
+        with set_company(company):
+            for amount in amounts:
+                opportunity, = self.create(company, {
+                        'amount': amount,
+                        'conversion_probability': 0.5,
+                        })
+                with self.subTest(amount=amount):
+                    (_, _, weighted), = self.rows()
+                    self.assertEqual(
+                        weighted,
+                        company.currency.round(amount * Decimal('0.5')))
+                opportunity.state = 'lost'
+                opportunity.save()
+
+    @with_transaction()
+    def test_states(self):
+        "Only what may still be won is in the pipeline"
+        company = create_company()
+        with set_company(company):
+            for i, state in enumerate([
+                        'lead', 'opportunity', 'converted', 'won', 'lost',
+                        'cancelled']):
+                self.create(company, {
+                        'amount': Decimal(10) ** i,
+                        'conversion_probability': 1,
+                        'state': state,
+                        'party': company.party.id,
+                        'employee': self.employee(company).id,
+                        })
+            (date, amount, weighted), = self.rows()
+            self.assertEqual(date, dt.date(2030, 1, 1))
+            self.assertEqual(amount, Decimal('111.00'))
+            self.assertEqual(weighted, Decimal('111.00'))
+
+    def employee(self, company):
+        Employee = Pool().get('company.employee')
+        employee = Employee(company=company, party=company.party)
+        employee.save()
+        return employee
+
+    @with_transaction()
+    def test_expected_close_date(self):
+        "The expected date stays when Tryton sets the end date"
+        pool = Pool()
+        Opportunity = pool.get('sale.opportunity')
+        company = create_company()
+        date = dt.date(2031, 5, 15)
+        with set_company(company):
+            opportunity, = self.create(company, {
+                    'amount': Decimal(10),
+                    'end_date': date,
+                    })
+            self.assertEqual(opportunity.expected_close_date, date)
+            Opportunity.lost([opportunity])
+            self.assertNotEqual(opportunity.end_date, date)
+            self.assertEqual(opportunity.expected_close_date, date)
+            self.assertEqual(self.rows(), [])
+
+    @with_transaction()
+    def test_currencies(self):
+        "Foreign deals count in company currency"
+        company = create_company()
+        eur = create_currency('eur')
+        add_currency_rate(eur, Decimal('3'), dt.date(2029, 1, 1))
+        add_currency_rate(eur, Decimal('2'), dt.date(2030, 1, 10))
+        add_currency_rate(
+            company.currency, Decimal('1'), dt.date(2028, 1, 1))
+        with set_company(company):
+            self.create(company, {
+                    'amount': Decimal('100.01'),
+                    'currency': eur.id,
+                    'conversion_probability': 0.5,
+                    }, {
+                    'amount': Decimal('1'),
+                    'conversion_probability': 0.5,
+                    })
+            (date, amount, weighted), = self.rows()
+            # 100.01 / 2 = 50.005 and 50.00 / 2
+            self.assertEqual(amount, Decimal('51.00'))
+            self.assertEqual(weighted, Decimal('25.50'))
+
+    @with_transaction()
+    def test_companies(self):
+        "Each company has its own months"
+        pool = Pool()
+        Pipeline = pool.get('prm.pipeline')
+        company = create_company()
+        other = create_company("Other", currency=company.currency)
+        amounts = {company: Decimal(1), other: Decimal(2)}
+        for company, amount in amounts.items():
+            with set_company(company):
+                self.create(company, {
+                        'amount': amount,
+                        'conversion_probability': 1,
+                        })
+
+        rows = Pipeline.search([])
+
+        self.assertEqual(len({r.id for r in rows}), 2)
+        self.assertEqual({r.company: r.amount for r in rows}, amounts)

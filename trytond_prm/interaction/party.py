@@ -1,0 +1,42 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from trytond.i18n import gettext
+from trytond.modules.party.exceptions import EraseError
+from trytond.pool import Pool, PoolMeta
+
+
+class Replace(metaclass=PoolMeta):
+    __name__ = 'party.replace'
+
+    @classmethod
+    def fields_to_replace(cls):
+        return super().fields_to_replace() + [
+            ('prm.interaction', 'party'),
+            ]
+
+
+class Erase(metaclass=PoolMeta):
+    __name__ = 'party.erase'
+
+    def check_erase_company(self, party, company):
+        pool = Pool()
+        Interaction = pool.get('prm.interaction')
+        super().check_erase_company(party, company)
+        if Interaction.search([
+                    ('party', '=', party.id),
+                    ('company', '=', company.id),
+                    ('state', '=', 'planned'),
+                    ], limit=1):
+            raise EraseError(gettext(
+                    'prm.msg_erase_party_interaction',
+                    party=party.rec_name,
+                    company=company.rec_name))
+
+    def to_erase(self, party_id):
+        pool = Pool()
+        Interaction = pool.get('prm.interaction')
+        return super().to_erase(party_id) + [
+            (Interaction, [('party', '=', party_id)], True,
+                ['subject', 'body', 'outcome'],
+                [None, None, None]),
+            ]
