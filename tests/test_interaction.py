@@ -487,9 +487,12 @@ class InteractionTestCase(unittest.TestCase):
             wizard.ask.destination = destination
             wizard.check_similarity = lambda: None
             wizard.transition_replace()
-            interaction = Interaction(interaction.id)
-            self.assertEqual(interaction.party, destination)
-            self.assertEqual(interaction.partner.party, destination)
+            self.assertEqual(
+                Interaction.search([
+                        ('party', '=', destination.id),
+                        ('partner.party', '=', destination.id),
+                        ]),
+                [interaction])
 
     @with_transaction()
     def test_erase(self):
@@ -517,10 +520,13 @@ class InteractionTestCase(unittest.TestCase):
                 erase.transition_erase()
             Interaction.do([interaction])
             erase.transition_erase()
-            interaction = Interaction(interaction.id)
             self.assertEqual(
-                [interaction.subject, interaction.body, interaction.outcome],
-                [None, None, None])
+                Interaction.search([
+                        ('subject', '=', None),
+                        ('body', '=', None),
+                        ('outcome', '=', None),
+                        ]),
+                [interaction])
 
     def create_user(self, company, group, employee):
         pool = Pool()

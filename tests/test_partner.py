@@ -467,8 +467,21 @@ class PartnerTestCase(unittest.TestCase):
                 Manager.write([second], {'end_date': dt.date(2030, 12, 30)})
             with self.assertRaisesRegex(ManagerError, message):
                 Manager.delete([second])
+
+    @with_transaction()
+    def test_manager_delete(self):
+        "The managers of an active partner are not deleted"
+        pool = Pool()
+        Manager = pool.get('prm.partner.manager')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            partner, other = create_partners(
+                company, 2, manager=employee.id)
+            activate([partner])
+            Manager.delete(other.managers)
             with self.assertRaisesRegex(ManagerError, 'Set one before'):
-                Manager.delete([first, second])
+                Manager.delete(partner.managers)
 
     @with_transaction()
     def test_manager_edit(self):
@@ -530,12 +543,14 @@ class PartnerTestCase(unittest.TestCase):
                                     }])],
                     })
             for text in [
-                    "Party 0", partner.number, "Lovelace",
-                    'sales@example.com']:
+                    "Party 0", "Lovelace", 'sales@example.com']:
                 with self.subTest(text=text):
                     self.assertEqual(
                         Partner.search([('rec_name', 'ilike', f'%{text}%')]),
                         [partner])
+            self.assertEqual(
+                Partner.search([('rec_name', '=', partner.number)]),
+                [partner])
 
     @with_transaction()
     def test_contact_mechanisms(self):
@@ -643,6 +658,7 @@ class PartnerTestCase(unittest.TestCase):
         pool = Pool()
         Account = pool.get('account.account')
         Invoice = pool.get('account.invoice')
+        Journal = pool.get('account.journal')
         Partner = pool.get('prm.partner')
         PaymentTerm = pool.get('account.invoice.payment_term')
         company = create_company()
@@ -665,12 +681,14 @@ class PartnerTestCase(unittest.TestCase):
             receivable, = Account.search([
                     ('type.receivable', '=', True), ('closed', '=', False)],
                 limit=1)
+            journal, = Journal.search([('type', '=', 'revenue')], limit=1)
             partner, other = create_partners(company, 2)
 
             def invoice(date, quantity, price, post=True):
                 invoice = Invoice(
                     company=company, type='out', party=partner.party,
                     currency=company.currency, account=receivable,
+                    journal=journal,
                     payment_term=payment_term, invoice_date=date,
                     lines=[{
                             'type': 'line', 'quantity': quantity,
@@ -682,7 +700,8 @@ class PartnerTestCase(unittest.TestCase):
                 invoice.invoice_address = partner.party.addresses[0]
                 invoice.save()
                 if post:
-                    Invoice.post([invoice])
+                    with Transaction().set_context(_skip_warnings=True):
+                        Invoice.post([invoice])
 
             partner.party.addresses = [{}]
             partner.party.save()
@@ -806,7 +825,8 @@ class PartyTestCase(unittest.TestCase):
             destination, = create_parties(name="Destination")
             self.replace(source, destination)
             Partner = Pool().get('prm.partner')
-            self.assertEqual(Partner(partner.id).party, destination)
+            self.assertEqual(
+                Partner.search([('party', '=', destination.id)]), [partner])
 
     @with_transaction()
     def test_replace_both_open(self):
@@ -844,7 +864,8 @@ class PartyTestCase(unittest.TestCase):
                 erase.transition_erase()
             end([partner])
             erase.transition_erase()
-            self.assertEqual(Partner(partner.id).description, None)
+            self.assertEqual(
+                Partner.search([('description', '=', None)]), [partner])
 
     @with_transaction()
     def test_social(self):

@@ -129,7 +129,7 @@ class Interaction(Workflow, ModelSQL, ModelView):
             ], "Direction", required=True, sort=False, states=_states,
         help="Who started the interaction.")
     date = fields.DateTime(
-        "Date", required=True, format='%H:%M', states=_states)
+        "Date", required=True, states=_states)
     duration = fields.TimeDelta(
         "Duration",
         domain=['OR',
@@ -618,7 +618,7 @@ class InteractionFollowUpStart(ModelView):
     __string__ = "Follow Up Interaction"
 
     company = fields.Many2One('company.company', "Company", required=True)
-    date = fields.DateTime("Date", required=True, format='%H:%M')
+    date = fields.DateTime("Date", required=True)
     channel = fields.Many2One('prm.channel', "Channel", required=True)
     employee = fields.Many2One(
         'company.employee', "Employee",

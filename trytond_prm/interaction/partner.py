@@ -30,11 +30,11 @@ class Partner(metaclass=PoolMeta):
             },
         order=[('date', 'DESC'), ('id', 'DESC')])
     last_interaction = fields.Function(fields.DateTime(
-            "Last Interaction", format='%H:%M',
+            "Last Interaction",
             help="The date of the last interaction that is done."),
         'get_steps', searcher='search_step')
     next_step = fields.Function(fields.DateTime(
-            "Next Step", format='%H:%M',
+            "Next Step",
             help="The date of the first interaction that is planned."),
         'get_steps', searcher='search_step')
     next_step_state = fields.Function(fields.Selection([

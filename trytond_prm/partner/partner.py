@@ -58,7 +58,7 @@ class PartnerEndReason(DeactivableMixin, ModelSQL, ModelView):
         cls._order.insert(0, ('name', 'ASC'))
 
 
-class Partner(Workflow, tree(), ModelSQL, ModelView):
+class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
     __name__ = 'prm.partner'
     __string__ = "Partner"
 
