@@ -126,3 +126,19 @@ def sql_local_date(timestamp, zone):
     return Cast(
         AtTimeZone(AtTimeZone(timestamp, 'UTC'), Coalesce(zone, 'UTC')),
         'DATE')
+
+
+def sql_round(expression, rounding):
+    """SQL expression rounded half-even like Currency.round, also on SQLite
+
+    The floating point error of SQLite disappears in integers of a millionth
+    of the rounding.
+    """
+    units = Cast(Round(Abs(expression) / rounding * _SCALE), 'BIGINT')
+    count = units / _SCALE
+    rest = units - count * _SCALE
+    count += Case(
+        (rest > _SCALE // 2, 1),
+        (rest == _SCALE // 2, count - count / 2 * 2),
+        else_=0)
+    return Case((expression < 0, -1), else_=1) * count * rounding
