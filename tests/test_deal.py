@@ -11,7 +11,8 @@ from sql import Cast, Literal, Select
 from trytond.modules.company.tests import create_company, set_company
 from trytond.modules.prm.trytond_prm.tools import sql_round
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.tests.test_tryton import (
+    activate_module, drop_db, with_transaction)
 from trytond.transaction import Transaction
 
 
@@ -20,6 +21,7 @@ class PipelineTestCase(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
+        drop_db()
         activate_module('prm')
 
     @with_transaction()

@@ -7,7 +7,8 @@ from decimal import Decimal
 from trytond.modules.company.tests import create_company, set_company
 from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.tests.test_tryton import (
+    activate_module, drop_db, with_transaction)
 
 from .tools import count_statements
 
@@ -17,7 +18,12 @@ class PipelineOpportunityTestCase(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
+        drop_db()
         activate_module(['prm', 'sale_opportunity'])
+
+    @classmethod
+    def tearDownClass(cls):
+        drop_db()
 
     def create(self, company, *values, **default):
         Opportunity = Pool().get('sale.opportunity')

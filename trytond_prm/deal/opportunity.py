@@ -91,7 +91,7 @@ class Pipeline(metaclass=PoolMeta):
             opportunity.amount
             * Cast(opportunity.conversion_probability, 'NUMERIC'),
             currency.rounding)
-        return (opportunity
+        amounts = (opportunity
             .join(company, condition=opportunity.company == company.id)
             .join(currency, condition=opportunity.currency == currency.id)
             .join(company_currency,
@@ -103,14 +103,20 @@ class Pipeline(metaclass=PoolMeta):
                 condition=(company_rate.currency == company.currency)
                 & at_start(company_rate))
             .select(
-                # Unique by company and month and known before grouping
-                (opportunity.company * Literal(1_000_000)
-                    + Cast(Extract('YEAR', date), 'INTEGER') * 100
-                    + Cast(Extract('MONTH', date), 'INTEGER')).as_('id'),
                 opportunity.company.as_('company'),
                 date.as_('date'),
-                sql_sum(in_company(opportunity.amount)).as_('amount'),
-                sql_sum(in_company(weighted_amount)).as_('weighted_amount'),
+                in_company(opportunity.amount).as_('amount'),
+                in_company(weighted_amount).as_('weighted_amount'),
                 where=opportunity.state.in_(_OPEN_STATES)
-                & (opportunity.amount != Null),
-                group_by=[opportunity.company, date]))
+                & (opportunity.amount != Null)))
+        return amounts.select(
+            # Unique by company and month and known before grouping
+            (amounts.company * Literal(1_000_000)
+                + Cast(Extract('YEAR', amounts.date), 'INTEGER') * 100
+                + Cast(Extract('MONTH', amounts.date), 'INTEGER')
+                ).as_('id'),
+            amounts.company.as_('company'),
+            amounts.date.as_('date'),
+            sql_sum(amounts.amount).as_('amount'),
+            sql_sum(amounts.weighted_amount).as_('weighted_amount'),
+            group_by=[amounts.company, amounts.date])

@@ -269,7 +269,9 @@ class Interaction(Workflow, ModelSQL, ModelView):
         Model = pool.get('ir.model')
         return [(None, "")] + Model.get_name_items()
 
-    @fields.depends('company', 'party', 'population', 'partner', 'contact')
+    @fields.depends(
+        'company', 'party', 'population', 'contact', 'partner',
+        '_parent_partner.party')
     def on_change_party(self):
         pool = Pool()
         Partner = pool.get('prm.partner')
@@ -292,7 +294,8 @@ class Interaction(Workflow, ModelSQL, ModelView):
         if self.population != 'staff':
             self.population = 'partner' if self.partner else 'customer'
 
-    @fields.depends('partner', 'party', 'population')
+    @fields.depends(
+        'partner', '_parent_partner.party', 'party', 'population')
     def on_change_partner(self):
         if self.partner:
             self.party = self.partner.party

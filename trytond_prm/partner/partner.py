@@ -1033,7 +1033,7 @@ class PartnerHandoverStart(ModelView):
     def default_date(cls):
         return Pool().get('ir.date').today()
 
-    @fields.depends('company', 'former_manager')
+    @fields.depends('company', 'former_manager', 'partners')
     def on_change_former_manager(self):
         pool = Pool()
         Partner = pool.get('prm.partner')
