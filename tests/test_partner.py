@@ -8,8 +8,7 @@ from trytond.exceptions import UserError
 from trytond.model.exceptions import (
     AccessError, SQLConstraintError, ValidationError)
 from trytond.modules.account.tests import create_chart, get_fiscalyear
-from trytond.modules.account_invoice.tests import (
-    set_invoice_sequences)
+from trytond.modules.account_invoice.tests import set_invoice_sequences
 from trytond.modules.company.tests import (
     create_company, create_employee, set_company)
 from trytond.modules.party.exceptions import EraseError

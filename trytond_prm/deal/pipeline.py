@@ -44,9 +44,8 @@ class Pipeline(ModelSQL, ModelView):
         return company.select(
             company.id.as_('id'),
             company.id.as_('company'),
-            Literal(None).as_('date'),
-            Literal(None).as_('amount'),
-            Literal(None).as_('weighted_amount'),
+            *(getattr(cls, n).sql_cast(Literal(None)).as_(n)
+                for n in ['date', 'amount', 'weighted_amount']),
             where=Literal(False))
 
     @fields.depends('company')
