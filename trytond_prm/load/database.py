@@ -202,6 +202,8 @@ class Setup:
         self.company, = Company.create([{
                     'party': party.id,
                     'currency': self.get_currency().id,
+                    # the one of the folder
+                    'timezone': 'UTC',
                     }])
         user = User(Transaction().user)
         user.companies = [*user.companies, self.company]
