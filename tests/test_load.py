@@ -80,6 +80,7 @@ class ChangesMixin:
         write_table(self.path, table, rows)
         return len(rows) + 1
 
+
 class Changes(ChangesMixin):
 
     def __init__(self, path):
@@ -479,7 +480,7 @@ class LoadTestCase(TestCase):
         output, errors = io.StringIO(), io.StringIO()
         with redirect_stdout(output), redirect_stderr(errors):
             code = cli.main([
-                    '-d', DB_NAME, '--language', 'en',
+                    '-d', DB_NAME, '--quiet', '--language', 'en',
                     '--password', 'secret password', *args, str(path)])
         return code, output.getvalue(), errors.getvalue()
 
@@ -493,7 +494,7 @@ class LoadTestCase(TestCase):
     def load(self, path, *args):
         "Load the folder in the transaction of the test"
         options = cli.get_parser().parse_args([
-                '-d', DB_NAME, '--language', 'en', *args, str(path)])
+                '-d', DB_NAME, '--quiet', '--language', 'en', *args, str(path)])
         command = cli.Command(options)
         output, errors = io.StringIO(), io.StringIO()
         with redirect_stdout(output), redirect_stderr(errors):
@@ -525,8 +526,8 @@ class LoadTestCase(TestCase):
         pool = Pool()
         Account = pool.get('account.account')
         Line = pool.get('account.move.line')
-        accounts = Account.search([('type', '!=', None)])
-        self.assertEqual(sum(a.balance for a in accounts), 0)
+        self.assertEqual(
+            sum(l.debit - l.credit for l in Line.search([])), 0)
         self.assertFalse(Line.search([('move.state', '!=', 'posted')]))
         payable, = Account.search([('code', '=', '45671')])
         self.assertEqual(payable.balance, 0)
@@ -924,7 +925,8 @@ class DemoTestCase(LoadTestCase):
         buyback, = Buyback.search([('number', '=', 'R2')])
         self.assertEqual(buyback.state, 'running')
         self.assertEqual(buyback.amount_paid, 300)
-        self.assertEqual(buyback.move.lines[0].account.code, '2611')
+        self.assertIn(
+            '2611', {l.account.code for l in buyback.move.lines})
 
         story.add(
             'payments', paid_date='2009-05-31', amount='820.00', **payment)

@@ -18,24 +18,27 @@ ORIGIN_KINDS = {'credit_note', 'refund'}
 HELD_STATES = {'submitted', 'approved', 'granted'}
 
 
-def check(folder, today):
+def check(folder, today, whole=True):
     """Note the bad cells of the folder
 
-    today is the last date of what has happened.
+    today is the last date of what has happened.  What the database could
+    complete is only checked for a whole folder.
     """
     check_employees(folder)
     check_partners(folder)
-    check_handovers(folder)
     check_invoices(folder, today)
     check_concessions(folder)
     check_interactions(folder, today)
     check_transactions(folder, today)
     check_buybacks(folder)
-    check_register(folder)
     check_payments(folder, today)
     check_seasonality(folder)
     check_targets(folder)
     check_actions(folder)
+    if whole:
+        check_handovers(folder)
+        check_register(folder)
+        check_target_codes(folder)
 
 
 def check_order(folder, row, start, end):
@@ -399,27 +402,29 @@ def check_seasonality(folder):
 
 
 def check_targets(folder):
-    teams = {r['team'] for r in folder['employees'] if r['team']}
-    employees = folder.keys('employees')
-    partners = {r['party'] for r in folder['partners']}
-    known = {
-        'team': teams,
-        'employee': employees,
-        'partner': partners,
-        }
     for row in folder['targets']:
         check_order(folder, row, 'start_date', 'end_date')
-        scope = row['scope']
-        if scope == 'company':
+        if row['scope'] == 'company':
             if row['code']:
                 folder.error(row, 'code', 'msg_load_company_code')
-        elif scope:
+        elif row['scope']:
             check_required(folder, row, 'code')
-            keys = known[scope]
-            if row['code'] and keys and row['code'] not in keys:
-                folder.error(
-                    row, 'code', 'msg_load_unknown', value=row['code'],
-                    table=scope)
+
+
+def check_target_codes(folder):
+    known = {
+        'team': {r['team'] for r in folder['employees']},
+        'employee': folder.keys('employees'),
+        'partner': {r['party'] for r in folder['partners']},
+        }
+    for row in folder['targets']:
+        if (row['code'] and row['scope'] in known
+                and row['code'] not in known[row['scope']]):
+            folder.error(
+                row, 'code', 'msg_load_unknown', value=row['code'],
+                table={
+                    'team': 'employees', 'employee': 'employees',
+                    'partner': 'partners'}[row['scope']])
 
 
 def check_actions(folder):

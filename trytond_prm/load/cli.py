@@ -56,6 +56,9 @@ def get_parser():
         "database (default: the content of the file TRYTONPASSFILE of the "
         "environment, else a random one which is printed)")
     parser.add_argument(
+        '-q', '--quiet', action='store_true',
+        help="show no progress")
+    parser.add_argument(
         '-v', '--verbose', action='count', default=0,
         help="log what trytond does")
     return parser
@@ -131,7 +134,7 @@ class Command:
         try:
             self.password = options.password or secrets.token_urlsafe(9)
             if missing := database.missing_modules():
-                with modules_progress():
+                with modules_progress(disable=options.quiet):
                     database.activate(
                         missing, LANGUAGES, self.language, self.password)
             return self.load(database)
@@ -163,7 +166,8 @@ class Command:
             bank=options.bank)
         new = not setup.find_company()
         rows = sum(map(len, folder.tables.values()))
-        with progress(total=rows, unit='row') as bar:
+        with progress(
+                total=rows, unit='row', disable=options.quiet) as bar:
             def advance(step, count):
                 bar.set_description(step.table)
                 bar.update(count)
@@ -175,7 +179,7 @@ class Command:
                     company=setup.company.id,
                     companies=[setup.company.id]):
                 loader = Loader(folder, setup, STEPS, advance)
-                loader.check()
+                loader.check(new=new)
                 if not folder.bad:
                     loader.load()
                 if new and not folder.bad:
@@ -235,7 +239,7 @@ def progress(**kwargs):
 
 
 @contextmanager
-def modules_progress():
+def modules_progress(**kwargs):
     "Show the modules that are activated"
 
     class Handler(logging.Handler):
@@ -249,7 +253,7 @@ def modules_progress():
     level, propagate = logger.level, logger.propagate
     handler = Handler(logging.INFO)
     verbose = logger.isEnabledFor(logging.INFO)
-    with progress(unit='module') as bar:
+    with progress(unit='module', **kwargs) as bar:
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         logger.propagate = verbose

@@ -29,11 +29,15 @@ class CellError(ValueError):
 
 
 class Text:
-    "A text and the base of the other kinds of cells"
+    """A text and the base of the other kinds of cells
 
-    def __init__(self, name, required=False):
+    The lines of a text are joined by spaces unless it may have several.
+    """
+
+    def __init__(self, name, required=False, multiline=False):
         self.name = name
         self.required = required
+        self.multiline = multiline
 
     def __repr__(self):
         return '%s(%r)' % (self.__class__.__name__, self.name)
@@ -50,6 +54,8 @@ class Text:
         return self.convert(text)
 
     def convert(self, text):
+        if not self.multiline:
+            text = ' '.join(text.split('\n'))
         return text
 
 
@@ -100,7 +106,10 @@ class Date(Text):
 
 
 class DateTime(Date):
-    "A date and time in UTC written YYYY-MM-DD HH:MM[:SS]"
+    """A date and time in UTC written YYYY-MM-DD HH:MM
+
+    The seconds are left out.
+    """
 
     def convert(self, text):
         match = _datetime.fullmatch(text)
@@ -111,6 +120,7 @@ class DateTime(Date):
             time = dt.time(int(hour), int(minute), int(second or 0))
         except ValueError:
             raise CellError('msg_load_datetime', value=text) from None
+        time = time.replace(second=0)
         try:
             date = self._date(date, text)
         except CellError as error:

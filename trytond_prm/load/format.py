@@ -180,11 +180,11 @@ TABLES = {t.name: t for t in [
                 Choice('state', [
                         'planned', 'running', 'done', 'shelved',
                         'abandoned']),
-                Text('why'),
+                Text('why', multiline=True),
                 ]),
         Table('findings', [
                 Choice('kind', [
                         'negative', 'positive', 'decision', 'outlook']),
-                Text('text', required=True),
+                Text('text', required=True, multiline=True),
                 ]),
         ]}

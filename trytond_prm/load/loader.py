@@ -81,8 +81,8 @@ class Loader:
     def check(self, new=False):
         "Note the bad cells that can be known before writing"
         self.folder.check_keys()
-        self.folder.check_references({} if new else self.known())
-        check(self.folder, self.today)
+        self.folder.check_references(self.known())
+        check(self.folder, self.today, whole=new)
 
     def known(self):
         "The keys that the database has for each table"

@@ -140,7 +140,9 @@ class Targets(Step):
                     and row['code'] not in subjects[row['scope']]):
                 self.folder.error(
                     row, 'code', 'msg_load_unknown', value=row['code'],
-                    table=row['scope'])
+                    table=(
+                        'partners' if row['scope'] == 'partner'
+                        else 'employees'))
         super().load()
 
 
