@@ -30,13 +30,7 @@ class Parties(Step):
     key = ('code',)
     column = 'code'
     references = True
-
-    @classmethod
-    def social_type(cls):
-        pool = Pool()
-        ContactMechanism = pool.get('party.contact_mechanism')
-        types = dict(ContactMechanism.type.selection)
-        return 'social' if 'social' in types else 'website'
+    mechanisms = {'email': 'email', 'social': 'social'}
 
     def find(self, values):
         pool = Pool()
@@ -52,14 +46,16 @@ class Parties(Step):
                 'name': party.name,
                 'lang': party.lang.code if party.lang else None,
                 }
-            for column, type_ in [
-                    ('email', 'email'), ('social', self.social_type())]:
+            for column, type_ in self.mechanisms.items():
                 mechanisms = [
-                    m.value for m in party.contact_mechanisms
-                    if m.type == type_]
-                if row[column] in mechanisms:
-                    mechanisms = [row[column]]
-                values[column] = mechanisms[0] if mechanisms else None
+                    m for m in party.contact_mechanisms
+                    if (m.type == 'email') == (type_ == 'email')]
+                values[column] = next((
+                        row[column] for m in mechanisms
+                        if m.value in {
+                            row[column],
+                            m.format_value(row[column], m.type)}),
+                    mechanisms[0].value if mechanisms else None)
             yield party, values
 
     def same(self, column, value, existing):
@@ -88,8 +84,7 @@ class Parties(Step):
         for row in rows:
             mechanisms = [
                 {'type': type_, 'value': row[column]}
-                for column, type_ in [
-                    ('email', 'email'), ('social', self.social_type())]
+                for column, type_ in self.mechanisms.items()
                 if row[column]]
             vlist.append({
                     'code': row['code'],
