@@ -24,6 +24,25 @@ DATABASE = 'prm'
 LOGIN = 'admin'
 PASSWORD = 'half-year'
 
+LOGGING = """\
+[loggers]
+keys = root
+
+[handlers]
+keys = console
+
+[formatters]
+keys =
+
+[logger_root]
+level = WARNING
+handlers = console
+
+[handler_console]
+class = StreamHandler
+args = ()
+"""
+
 # To keep the slashes of an URI without host
 uses_netloc.append('postgresql')
 
@@ -41,19 +60,18 @@ def loader():
 
 
 def load(config, name, update):
-    env = {
-        **os.environ,
-        'PYTHONWARNINGS': 'ignore',
-        'PRM_LOAD_PASSWORD': PASSWORD,
-        }
+    env = {**os.environ, 'PYTHONWARNINGS': 'ignore'}
     if update:
         run("Update the database", trytond('admin') + [
                 '-c', str(config), '-d', name, '-u', 'prm',
                 '--activate-dependencies'], env=env)
     print(f"Load {STORY.name}/", flush=True)
-    subprocess.run([
-            str(loader()), '-c', str(config), '-d', name, str(STORY)],
-        check=True, env=env)
+    with tempfile.NamedTemporaryFile('w') as password:
+        password.write(PASSWORD)
+        password.flush()
+        subprocess.run(
+            [str(loader()), '-c', str(config), '-d', name, str(STORY)],
+            check=True, env=env | {'TRYTONPASSFILE': password.name})
 
 
 def postgresql_exists(uri, name):
@@ -154,7 +172,10 @@ def main():
 
     Stop with Ctrl-C.
 """, flush=True)
-    command = trytond() + ['-c', str(config), '-d', name]
+    logging = data / 'logging.conf'
+    logging.write_text(LOGGING)
+    command = trytond() + [
+        '-c', str(config), '-d', name, '--logconf', str(logging)]
     # Take the place of this process so that nothing is left after Ctrl-C
     os.execv(command[0], command)
 

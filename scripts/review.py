@@ -65,7 +65,12 @@ def label(Model, name):
 
 
 def selection(record, name):
-    return getattr(record, f'{name}_string')
+    "Give the translated text of the selection"
+    value = getattr(record, name)
+    definition = record.fields_get([name])[name]['selection']
+    if isinstance(definition, str):
+        definition = getattr(record, definition)()
+    return dict(definition).get(value, value)
 
 
 def print_review(start=None, end=None):
@@ -103,8 +108,9 @@ def print_review(start=None, end=None):
                 *(getattr(review, n, None) for n in names)])
     print_table(title, header, rows)
     if review:
+        print()
         for finding in review.findings:
-            print(f"\n* {selection(finding, 'kind')}: {finding.text}")
+            print(f"* {selection(finding, 'kind')}: {finding.text}")
 
 
 def print_buybacks():

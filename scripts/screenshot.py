@@ -14,6 +14,7 @@ import os
 import re
 import runpy
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -314,6 +315,7 @@ def main():
     parser.add_argument('--output', default=str(
             ROOT / '.cache' / 'screenshots'))
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     output = Path(options.output)
     output.mkdir(parents=True, exist_ok=True)
     failed = False

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -139,6 +140,8 @@ def run(job):
 
 
 def main():
+    # Leave the blocks of the tests when the worker is stopped
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     channel = os.fdopen(os.dup(1), 'w')
     jobs = os.fdopen(os.dup(0), 'r')
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -173,4 +176,7 @@ def main():
 
 
 if __name__ == '__main__':
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

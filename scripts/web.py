@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from environment import ROOT
-from progress import group, run
+from progress import run
 
 CLIENT = Path(ROOT) / '.cache' / 'sao'
 PACKAGE = 'tryton-sao@~8.0.0'
@@ -105,10 +105,10 @@ def server(config, port, *databases):
     "Serve for the time of the block and give the address"
     url = f'http://localhost:{port}/'
     with tempfile.TemporaryFile() as log:
-        with group(
-                trytond() + ['-c', str(config), '-d', *databases],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                ) as process:
+        process = subprocess.Popen(
+            trytond() + ['-c', str(config), '-d', *databases],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
             try:
                 wait_for(url, process)
             except RuntimeError as error:
@@ -116,3 +116,10 @@ def server(config, port, *databases):
                 raise RuntimeError(
                     f"{error}\n{log.read().decode(errors='replace')}")
             yield url
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
