@@ -181,7 +181,8 @@ def main():
 
 
 if __name__ == '__main__':
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for sig in [signal.SIGINT, signal.SIGTERM]:
+        signal.signal(sig, signal.default_int_handler)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

@@ -59,7 +59,7 @@ class Client:
         page.on('pageerror', lambda e: self.errors.append(f"page: {e}"))
         page.on('dialog', self._dialog)
         page.on('response', self._response)
-        page.set_default_timeout(30000)
+        page.set_default_timeout(60000)
 
     def _dialog(self, dialog):
         if dialog.type != 'beforeunload':
@@ -154,7 +154,15 @@ class Client:
         return self._screen("screen.current_view.view_type")
 
     def open_record(self):
-        "Show the form of the first record and say if there is one"
+        """Show the form of the first record and say if there is one
+
+        The record is of the last tab with some."""
+        tabs = self.page.locator('.tab-pane.active .tab-domain a:visible')
+        for i in range(tabs.count() - 1, -1, -1):
+            if self._screen("screen.group.length"):
+                break
+            tabs.nth(i).click()
+            self.settle()
         if not self._screen("screen.group.length"):
             return False
         self._screen("""(
@@ -164,13 +172,17 @@ class Client:
 
     def close(self):
         "Close the current tab without saving"
+        count = self.page.locator('#tablist > li').count()
         self.page.evaluate("() => { Sao.Tab.tabs.close_current() }")
         self.settle()
         # Cancel, no and yes
         buttons = self.page.locator('.modal-footer:visible button')
         if buttons.count() == 3:
             buttons.nth(1).click()
-            self.settle()
+        self.page.wait_for_function(
+            "n => document.querySelectorAll('#tablist > li').length < n",
+            arg=count)
+        self.settle()
 
     def modal_error(self):
         "Give the text of an open error"

@@ -74,16 +74,17 @@ class ScreensTestCase(unittest.TestCase):
                 self.client.action(action)
                 self.look(name)
                 model = self.client.model()
-                if not model:
-                    self.client.close()
-                    continue
-                for i in range(1, self.client.count_views()):
-                    view = self.client.switch_view()
-                    if view == 'form':
-                        break
-                    self.look(f'{name}-{view}')
-                if self.client.open_record():
+                if model and self.client.open_record():
                     seen.add(model)
                     self.look(f'{name}-form')
+                    for i in range(1, self.client.count_views()):
+                        view = self.client.switch_view()
+                        self.look(f'{name}-{i}-{view}')
+                else:
+                    for i in range(1, self.client.count_views() or 0):
+                        view = self.client.switch_view()
+                        if view == 'form':
+                            break
+                        self.look(f'{name}-{i}-{view}')
                 self.client.close()
         self.assertLessEqual(MODELS, seen)
