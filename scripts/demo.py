@@ -59,7 +59,7 @@ def loader():
     return Path(sys.executable).with_name('trytond-prm-load')
 
 
-def load(config, name, update):
+def load(config, name, update=False):
     env = {**os.environ, 'PYTHONWARNINGS': 'ignore'}
     if update:
         run("Update the database", trytond('admin') + [
@@ -72,6 +72,23 @@ def load(config, name, update):
         subprocess.run(
             [str(loader()), '-c', str(config), '-d', name, str(STORY)],
             check=True, env=env | {'TRYTONPASSFILE': password.name})
+
+
+def load_new(config, name):
+    "Load an SQLite database which takes its place once it is complete"
+    data = config.parent
+    with tempfile.TemporaryDirectory(dir=data) as new:
+        new = Path(new)
+        configure(new / 'trytond.conf', 'sqlite://', new)
+        (new / f'{name}.sqlite').touch()
+        load(new / 'trytond.conf', name)
+        # Write the log into the file which is moved alone
+        connection = sqlite3.connect(new / f'{name}.sqlite')
+        connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+        connection.close()
+        for suffix in ['', '-wal', '-shm']:
+            (data / f'{name}.sqlite{suffix}').unlink(missing_ok=True)
+        os.replace(new / f'{name}.sqlite', data / f'{name}.sqlite')
 
 
 def postgresql_exists(uri, name):
@@ -119,20 +136,18 @@ def prepare(data, uri='sqlite://', port=None):
     except (OSError, ValueError, KeyError):
         pass
     state_file.unlink(missing_ok=True)
-    if embedded and not exists:
-        # It takes its place only once it is complete
-        with tempfile.TemporaryDirectory(dir=data) as new:
-            new = Path(new)
-            configure(new / 'trytond.conf', uri, new)
-            (new / f'{name}.sqlite').touch()
-            load(new / 'trytond.conf', name, False)
-            # Write the log into the file which is moved alone
-            connection = sqlite3.connect(new / f'{name}.sqlite')
-            connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
-            connection.close()
-            os.replace(new / f'{name}.sqlite', data / f'{name}.sqlite')
-    else:
-        load(config, name, exists)
+    if embedded and exists:
+        try:
+            load(config, name, True)
+        except subprocess.CalledProcessError:
+            print("Keep the old database aside and make a new one")
+            os.replace(data / f'{name}.sqlite', data / f'{name}-old.sqlite')
+            exists = False
+    elif exists:
+        load(config, name, True)
+    if not exists:
+        make = load_new if embedded else load
+        make(config, name)
     state_file.write_text(json.dumps({'key': state}))
     return config, name
 
