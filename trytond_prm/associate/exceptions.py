@@ -36,6 +36,14 @@ class ShareReportError(UserError):
     pass
 
 
+class OCFImportError(UserError):
+    pass
+
+
+class OCFExportError(UserError):
+    pass
+
+
 class SeparationMilestoneValidationError(ValidationError):
     pass
 

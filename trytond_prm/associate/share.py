@@ -37,7 +37,7 @@ class ShareClass(DeactivableMixin, ModelSQL, ModelView):
         "Name", required=True, translate=True,
         help="The name of the class in the articles of association.")
     nominal_value = Monetary(
-        "Nominal Value", currency='currency', digits='currency',
+        "Nominal Value", currency='currency', digits=price_digits,
         domain=[
             ['OR',
                 ('nominal_value', '=', None),
@@ -52,6 +52,10 @@ class ShareClass(DeactivableMixin, ModelSQL, ModelView):
     votes = fields.Integer(
         "Votes", required=True, domain=[('votes', '>=', 0)],
         help="The number of votes of one share.")
+    preferred = fields.Boolean(
+        "Preferred",
+        help="Check if the shares of the class have a priority on dividends "
+        "or on the liquidation.")
     numbered = fields.Boolean(
         "Numbered",
         help="Check if each share of the class has its own number.")
@@ -81,6 +85,10 @@ class ShareClass(DeactivableMixin, ModelSQL, ModelView):
     @classmethod
     def default_votes(cls):
         return 1
+
+    @classmethod
+    def default_preferred(cls):
+        return False
 
     @classmethod
     def default_numbered(cls):
