@@ -368,6 +368,7 @@ class OCFTestCase(unittest.TestCase):
                         price={'amount': '30', 'currency': 'USD'}),
                     stock_class('euro', par_value={
                             'amount': '1', 'currency': 'XXX'}),
+                    {'object_type': 'TX_WARRANT_ISSUANCE', 'id': 'w1'},
                     ])
 
         message, description = cm.exception.message, cm.exception.description
@@ -387,6 +388,8 @@ class OCFTestCase(unittest.TestCase):
                     'file.',
                     'STOCK_CLASS euro: The currency "XXX" does not exist. '
                     'Create it first.',
+                    'TX_WARRANT_ISSUANCE w1: The share register has no such '
+                    'object.',
                     ]))
         self.assertEqual(ShareClass.search([]), [])
 

@@ -401,7 +401,8 @@ class Importer:
         if self.reader.errors:
             raise OCFImportError(
                 gettext('prm.msg_ocf_errors'),
-                '\n'.join(report(self.reader.errors)))
+                '\n'.join(
+                    report(self.reader.errors + self.reader.ignored)))
 
     def get_parties(self):
         pool = Pool()
