@@ -494,7 +494,8 @@ class LoadTestCase(TestCase):
     def load(self, path, *args):
         "Load the folder in the transaction of the test"
         options = cli.get_parser().parse_args([
-                '-d', DB_NAME, '--quiet', '--language', 'en', *args, str(path)])
+                '-d', DB_NAME, '--quiet', '--language', 'en', *args,
+                str(path)])
         command = cli.Command(options)
         output, errors = io.StringIO(), io.StringIO()
         with redirect_stdout(output), redirect_stderr(errors):

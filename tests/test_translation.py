@@ -6,8 +6,7 @@ from pathlib import Path
 import polib
 
 from trytond.pool import Pool
-from trytond.tests.test_tryton import (
-    activate_module, drop_db, with_transaction)
+from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.tools import find_path
 
 LOCALE = Path(find_path('prm/tryton.cfg')).parent / 'locale'
@@ -21,12 +20,7 @@ class TranslationTestCase(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        activate_module('prm', lang='fr')
-
-    @classmethod
-    def tearDownClass(cls):
-        drop_db()
-        super().tearDownClass()
+        activate_module('prm')
 
     @with_transaction()
     def test_complete(self):
@@ -37,12 +31,17 @@ class TranslationTestCase(unittest.TestCase):
         Update = pool.get('ir.translation.update', type='wizard')
         Lang = pool.get('ir.lang')
 
+        language = Lang.get('fr')
+        language.translatable = True
+        language.save()
+        Translation.translation_import(
+            'fr', 'prm', [str(LOCALE / 'fr.po')])
         session_id, _, _ = Set.create()
         Set.execute(session_id, {}, 'set_')
         session_id, _, _ = Update.create()
         Update.execute(session_id, {
                 'start': {
-                    'language': Lang.get('fr').id,
+                    'language': language.id,
                     },
                 }, 'update')
         content = Translation.translation_export('fr', 'prm')
