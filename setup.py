@@ -37,7 +37,8 @@ requires = [
 optional = [require_module(d) for d in info.get('extras_depend', '').split()]
 
 subpackages = find_packages(
-    where=str(here), include=['trytond_prm', 'trytond_prm.*', 'tests'])
+    where=str(here),
+    include=['trytond_prm', 'trytond_prm.*', 'tests', 'tests.*'])
 
 setup(
     name='trytond_prm',
