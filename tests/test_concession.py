@@ -489,6 +489,67 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
             setup.concession('1', invoice).invoice_remaining, D('300'))
 
     @with_setup
+    def test_discount(self, setup):
+        "A discount reduces the next invoice that is high enough, once"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Invoice = pool.get('account.invoice')
+        concession, = setup.grant(setup.concession('100', kind='discount'))
+        self.assertEqual(self.imputed(), [(setup.today, D('100'))])
+        self.assertEqual(self.booked(), [])
+
+        small = setup.invoice((1, '99.99', [setup.tax]))
+        self.assertEqual(len(small.lines), 1)
+        invoice = self.two_rates(setup)
+        other = self.two_rates(setup)
+
+        self.assertEqual(invoice.state, 'posted')
+        self.assertEqual(invoice.untaxed_amount, D('200'))
+        self.assertEqual(invoice.tax_amount, D('30.34'))
+        self.assertEqual(
+            [(l.account, l.amount, l.origin) for l in invoice.lines[2:]],
+            [(setup.revenue, D('-66.67'), concession),
+                (setup.other_revenue, D('-33.33'), concession)])
+        self.assertEqual(len(other.lines), 2)
+        concession = Concession(concession.id)
+        self.assertEqual(list(concession.results), [invoice])
+        self.assertEqual(concession.consumed_date, setup.today)
+        self.assertEqual(self.booked(), [(setup.today, D('100'))])
+
+        # The cancellation of the invoice gives the discount back
+        with Transaction().set_context(_skip_warnings=True):
+            Invoice.credit([Invoice(invoice.id)], refund=True)
+        concession = Concession(concession.id)
+        self.assertIsNone(concession.consumed_date)
+        self.assertEqual(self.booked(), [(setup.today, D('0'))])
+
+        again = self.two_rates(setup)
+        self.assertEqual(len(again.lines), 4)
+        self.assertEqual(self.booked(), [(setup.today, D('100'))])
+
+        # The cancellation of the gesture charges it
+        Concession.cancel([Concession(concession.id)])
+        concession = Concession(concession.id)
+        charge, = {*concession.results} - {invoice, again}
+        self.assertEqual(
+            [charge.state, charge.untaxed_amount, charge.tax_amount],
+            ['posted', D('100'), D('15.16')])
+        self.assertEqual(self.booked(), [(setup.today, D('0'))])
+        self.assertEqual(self.imputed(), [])
+
+    @with_setup
+    def test_discount_waiting(self, setup):
+        "A discount that waits is cancelled without document"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        concession, = setup.grant(setup.concession('100', kind='discount'))
+
+        Concession.cancel([concession])
+
+        self.assertEqual(len(self.two_rates(setup).lines), 2)
+        self.assertFalse(Concession(concession.id).results)
+
+    @with_setup
     def test_workflow(self, setup):
         "A rejected gesture can be corrected and nothing else changed"
         pool = Pool()

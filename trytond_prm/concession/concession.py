@@ -4,9 +4,10 @@ from collections import defaultdict
 from decimal import Decimal
 from itertools import chain, groupby
 
-from sql import Literal, Null
+from sql import Literal, Union
 from sql.conditionals import Case
 from sql.functions import CharLength
+from sql.operators import Concat
 
 from trytond.i18n import gettext
 from trytond.model import (
@@ -75,13 +76,17 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
     kind = fields.Selection([
             ('credit_note', "Credit Note"),
             ('refund', "Refund"),
+            ('discount', "Discount"),
             ('free_service', "Free Service"),
+            ('payment_delay', "Payment Delay"),
             ], "Kind", required=True, sort=False, states=_states,
         help_selection={
             'credit_note': "Credit the customer "
             "and set it against what he owes.",
             'refund': "Credit the customer and give him the money back.",
+            'discount': "Reduce the next invoice of the customer.",
             'free_service': "Work for the customer without charging it.",
+            'payment_delay': "Let the customer pay the invoice later.",
             })
     reason = fields.Many2One(
         'prm.concession.reason', "Reason", required=True,
@@ -114,14 +119,26 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                 ('state', 'in', ['posted', 'paid']),
                 ()),
             ],
-        states=_states,
-        help="The customer invoice that the gesture reduces.\n"
+        states={
+            'readonly': _states['readonly'],
+            'required': Eval('kind') == 'payment_delay',
+            },
+        help="The customer invoice that the gesture concerns.\n"
         "Leave empty for a gesture that does not concern a single invoice.")
+    due_date = fields.Date(
+        "Due Date",
+        states={
+            'readonly': _states['readonly'],
+            'required': Eval('kind') == 'payment_delay',
+            'invisible': Eval('kind') != 'payment_delay',
+            },
+        help="Until when the customer may pay what is due before.")
     invoice_remaining = fields.Function(Monetary(
             "Remaining of Invoice", currency='currency', digits='currency',
             states={
                 'invisible': (
                     ~Eval('invoice')
+                    | (Eval('kind') == 'payment_delay')
                     | ~Eval('state').in_(['draft', 'submitted', 'approved'])),
                 },
             help="What can still be credited of the invoice, untaxed, "
@@ -173,6 +190,20 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             'invisible': ~Eval('results'),
             },
         help="The documents that the gesture produced.")
+    consumed_date = fields.Date(
+        "Consumed Date", readonly=True,
+        states={
+            'invisible': (
+                (Eval('kind') != 'discount') | ~Eval('granted_date')),
+            },
+        help="The date of the invoice that the discount reduces.\n"
+        "Empty until the next invoice of the customer.")
+    delays = fields.One2Many(
+        'prm.concession.delay', 'concession', "Delays", readonly=True,
+        states={
+            'invisible': ~Eval('delays'),
+            },
+        help="The due dates that the gesture has changed.")
     granted_date = fields.Date(
         "Granted Date", readonly=True,
         states={
@@ -356,6 +387,11 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             self.currency = self.invoice.currency
             self.on_change_party()
 
+    @fields.depends('kind', 'amount')
+    def on_change_kind(self):
+        if self.kind == 'payment_delay' and self.amount is None:
+            self.amount = Decimal(0)
+
     @fields.depends('company')
     def on_change_with_company_currency(self, name=None):
         return self.company.currency if self.company else None
@@ -449,53 +485,98 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         pool = Pool()
         Account = pool.get('account.account')
         AccountType = pool.get('account.account.type')
-        Invoice = pool.get('account.invoice')
         Line = pool.get('account.move.line')
         Move = pool.get('account.move')
-        Result = pool.get('prm.concession-account.invoice')
         account = Account.__table__()
         account_type = AccountType.__table__()
         line = Line.__table__()
         move = Move.__table__()
 
-        moves = None
-        for name in ['move', 'cancel_move']:
-            invoice = Invoice.__table__()
-            result = Result.__table__()
-            concession = cls.__table__()
-            column = getattr(invoice, name)
-            query = (result
-                .join(concession, condition=result.concession == concession.id)
-                .join(invoice, condition=result.invoice == invoice.id)
-                .select(
-                    concession.id.as_('concession'), column.as_('move'),
-                    where=(column != Null)
-                    & concession.kind.in_(['credit_note', 'refund'])))
-            # The move that cancels a result is the one of another result:
-            # the union keeps it once.
-            moves = moves | query if moves else query
-        return (moves
-            .join(move, condition=moves.move == move.id)
-            .join(line, condition=line.move == move.id)
+        lines = cls._booked_lines()
+        return (lines
+            .join(line, condition=lines.line == line.id)
+            .join(move, condition=line.move == move.id)
             .join(account, condition=line.account == account.id)
             .join(account_type, condition=account.type == account_type.id)
             .select(
-                moves.concession.as_('concession'),
+                lines.concession.as_('concession'),
                 move.company.as_('company'),
                 move.date.as_('date'),
                 cls.company_amount.sql_cast(
                     sql_sum(line.debit - line.credit)).as_('amount'),
                 where=(move.state == 'posted')
                 & (account_type.revenue == Literal(True)),
-                group_by=[moves.concession, move.company, move.date]))
+                group_by=[lines.concession, move.company, move.date]))
+
+    @classmethod
+    def _booked_lines(cls):
+        """Return the query of the gestures and the lines of their moves
+
+        Each line once: all the lines of a credit note, of what reverses it and of the move
+        that cancels it; on the invoice which consumes a discount only the
+        lines of the discount, those which credit them and which cancel them.
+        """
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        InvoiceLine = pool.get('account.invoice.line')
+        Line = pool.get('account.move.line')
+        Result = pool.get('prm.concession-account.invoice')
+
+        queries = []
+        for name in ['move', 'cancel_move']:
+            concession = cls.__table__()
+            invoice = Invoice.__table__()
+            line = Line.__table__()
+            result = Result.__table__()
+            queries.append(result
+                .join(concession, condition=result.concession == concession.id)
+                .join(invoice, condition=result.invoice == invoice.id)
+                .join(line, condition=line.move == getattr(invoice, name))
+                .select(
+                    concession.id.as_('concession'), line.id.as_('line'),
+                    where=concession.kind.in_(['credit_note', 'refund'])))
+        for credit in [False, True]:
+            for cancel in [False, True]:
+                concession = cls.__table__()
+                invoice = Invoice.__table__()
+                invoice_line = InvoiceLine.__table__()
+                line = Line.__table__()
+                query = concession.join(invoice_line,
+                    condition=invoice_line.origin == Concat(
+                        f'{cls.__name__},', concession.id))
+                if credit:
+                    credit_line = InvoiceLine.__table__()
+                    query = query.join(credit_line,
+                        condition=credit_line.origin == Concat(
+                            'account.invoice.line,', invoice_line.id))
+                    invoice_line = credit_line
+                query = (query
+                    .join(invoice,
+                        condition=invoice_line.invoice == invoice.id)
+                    .join(line,
+                        condition=(line.move == invoice.move)
+                        & (line.origin == Concat(
+                                'account.invoice.line,', invoice_line.id))))
+                if cancel:
+                    cancel_line = Line.__table__()
+                    query = query.join(cancel_line,
+                        condition=(cancel_line.move == invoice.cancel_move)
+                        & (cancel_line.origin == Concat(
+                                'account.move.line,', line.id)))
+                    line = cancel_line
+                queries.append(query.select(
+                        concession.id.as_('concession'), line.id.as_('line'),
+                        where=concession.kind == 'discount'))
+        return Union(*queries)
 
     @classmethod
     def imputed_query(cls):
         """Return the query of what granted gestures reduce in the reviews
 
         The columns are concession, company, date (of imputation) and amount
-        in the currency of the company: a free service at cost, the others at
-        the amount that their document took off the revenue.
+        in the currency of the company: a free service at cost, a payment
+        delay for nothing, the others at the amount that their document took
+        off the revenue.
         """
         table = cls.__table__()
         return table.select(
@@ -503,11 +584,26 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             table.company.as_('company'),
             table.imputation_date.as_('date'),
             cls.company_amount.sql_cast(
-                sql_sum(Case(
-                        (table.kind == 'free_service', table.company_cost),
-                        else_=table.company_amount))).as_('amount'),
+                sql_sum(cls._sql_imputed(table))).as_('amount'),
             where=table.state == 'granted',
             group_by=[table.id, table.company, table.imputation_date])
+
+    @classmethod
+    def _sql_imputed(cls, table):
+        "SQL expression of what a gesture imputes in the company currency"
+        return Case(
+            (table.kind == 'free_service', table.company_cost),
+            (table.kind == 'payment_delay', Decimal(0)),
+            else_=table.company_amount)
+
+    def _get_imputed(self):
+        "Return what the gesture imputes in the company currency"
+        if self.kind == 'free_service':
+            return self.company_cost
+        elif self.kind == 'payment_delay':
+            return Decimal(0)
+        else:
+            return self.company_amount
 
     @classmethod
     def create(cls, vlist):
@@ -599,10 +695,12 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
 
     @classmethod
     def check_amount(cls, concessions, field_names=None):
-        if field_names and not (field_names & {'amount', 'cost'}):
+        if field_names and not (field_names & {'amount', 'cost', 'kind'}):
             return
         for concession in concessions:
-            if concession.amount <= 0:
+            if (concession.amount < 0
+                    or (not concession.amount
+                        and concession.kind != 'payment_delay')):
                 raise ConcessionValidationError(gettext(
                         'prm.msg_concession_amount_not_positive',
                         concession=concession.rec_name))
@@ -638,7 +736,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         return {
             'number', 'company', 'party', 'partner', 'date', 'kind',
             'reason', 'initiative', 'interaction', 'invoice', 'currency',
-            'amount', 'cost', 'imputation_date',
+            'amount', 'cost', 'imputation_date', 'due_date',
             }
 
     @classmethod
@@ -665,6 +763,8 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         default.setdefault('number', None)
         default.setdefault('lines', None)
         default.setdefault('results', None)
+        default.setdefault('consumed_date', None)
+        default.setdefault('delays', None)
         default.setdefault('granted_date', None)
         default.setdefault('company_amount', None)
         default.setdefault('company_cost', None)
@@ -735,7 +835,12 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
     @Workflow.transition('approved')
     @set_employee('approved_by')
     def approve(cls, concessions):
-        pass
+        cls._set_company_amounts(concessions)
+        cls._check_approve(concessions)
+
+    @classmethod
+    def _check_approve(cls, concessions):
+        "Check that the user may approve the gestures"
 
     @classmethod
     @ModelView.button
@@ -762,13 +867,13 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             [c for c in concessions if c.kind in cls._invoice_kinds()])
         for kind, k_concessions in by_kind.items():
             getattr(cls, f'_grant_{kind}')(k_concessions, notes)
+        cls._set_company_amounts(concessions)
         by_company = defaultdict(list)
         for concession in concessions:
             by_company[concession.company].append(concession)
         for company, c_concessions in by_company.items():
             with Transaction().set_context(company=company.id):
                 today = Date.today()
-            cls._set_company_amounts(company, c_concessions)
             cls.write(c_concessions, {'granted_date': today})
 
     @classmethod
@@ -780,8 +885,47 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         pass
 
     @classmethod
+    def _grant_discount(cls, concessions, notes):
+        pass
+
+    @classmethod
     def _grant_free_service(cls, concessions, notes):
         pass
+
+    @classmethod
+    def _grant_payment_delay(cls, concessions, notes):
+        pool = Pool()
+        Delay = pool.get('prm.concession.delay')
+        Invoice = pool.get('account.invoice')
+        Line = pool.get('account.move.line')
+
+        cls._lock_invoices(concessions)
+        invoices = {
+            i.id: i for i in Invoice.browse(
+                list({c.invoice.id for c in concessions}))}
+        to_create, to_write = [], {}
+        for concession in concessions:
+            date = concession.due_date
+            delayed = False
+            for line in invoices[concession.invoice.id].lines_to_pay:
+                due = to_write.get(line, line.maturity_date)
+                if line.reconciliation or (due and due >= date):
+                    continue
+                to_create.append({
+                        'concession': concession.id,
+                        'line': line.id,
+                        'from_date': due,
+                        'to_date': date,
+                        })
+                to_write[line] = date
+                delayed = True
+            if not delayed:
+                raise ConcessionGrantError(gettext(
+                        'prm.msg_concession_nothing_due',
+                        concession=concession.rec_name,
+                        invoice=concession.invoice.rec_name))
+        Delay.create(to_create)
+        Delay.postpone(Line, to_write)
 
     @classmethod
     def _invoice_kinds(cls):
@@ -1015,6 +1159,31 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                     company=self.company.rec_name))
         return line
 
+    def _get_discount_lines(self, invoice):
+        """Return the unsaved lines of the discount on the invoice
+
+        There is one line for each account and taxes of the invoice, by the
+        share of their lines; the last one takes the remainder.
+        """
+        pool = Pool()
+        Line = pool.get('account.invoice.line')
+        amounts, taxes = defaultdict(Decimal), {}
+        for line in invoice.line_lines:
+            key = line.account, frozenset(line.taxes)
+            amounts[key] += line.amount
+            taxes[key] = line.taxes
+        total = sum(amounts.values())
+        parts = spread(
+            self.amount, [a / total for a in amounts.values()],
+            self.currency.round)
+        return [
+            Line(
+                invoice=invoice, type='line', company=self.company,
+                currency=self.currency, quantity=-1, unit_price=part,
+                account=key[0], taxes=taxes[key],
+                description=self.reason.name, origin=self)
+            for key, part in zip(amounts, parts) if part]
+
     @classmethod
     def _settle(cls, notes):
         "Set the credit notes against the invoices that are not yet paid"
@@ -1060,7 +1229,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             Line.reconcile(*to_reconcile)
 
     @classmethod
-    def _set_company_amounts(cls, company, concessions):
+    def _set_company_amounts(cls, concessions):
         "Store the amounts in the currency of the company"
         pool = Pool()
         Currency = pool.get('currency.currency')
@@ -1068,7 +1237,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         cursor = Transaction().connection.cursor()
         local, foreign = [], []
         for concession in concessions:
-            if concession.currency == company.currency:
+            if concession.currency == concession.company.currency:
                 local.append(concession.id)
             else:
                 foreign.append(concession)
@@ -1082,6 +1251,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             sub_concessions = list(sub_concessions)
             amounts, costs = [], []
             for concession in sub_concessions:
+                company = concession.company
                 with Transaction().set_context(date=concession.date):
                     amount = booked.get(concession.id)
                     if amount is None:
@@ -1100,6 +1270,12 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                     [Case(*amounts), Case(*costs)],
                     where=fields.SQL_OPERATORS['in'](
                         table.id, [c.id for c in sub_concessions])))
+        # The amounts have changed behind the records
+        for concession in concessions:
+            concession._local_cache.pop(concession.id, None)
+            for cache in Transaction().cache.values():
+                if cls.__name__ in cache:
+                    cache[cls.__name__].pop(concession.id, None)
 
     @classmethod
     def _get_booked(cls, concessions):
@@ -1109,6 +1285,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         booked = {}
         for result in Result.search([
                     ('concession', 'in', [c.id for c in concessions]),
+                    ('concession.kind', 'in', list(cls._invoice_kinds())),
                     ], order=[]):
             booked[result.concession.id] = sum(
                 l.debit - l.credit for l in result.invoice.move.lines
@@ -1123,6 +1300,8 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         granted = [c for c in concessions if c.state == 'granted']
         if granted:
             cls._reverse(granted)
+            cls._charge_back(granted)
+            cls._restore_dates(granted)
 
     @classmethod
     def _reverse(cls, concessions):
@@ -1136,6 +1315,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
 
         results = Result.search([
                 ('concession', 'in', [c.id for c in concessions]),
+                ('concession.kind', 'in', list(cls._invoice_kinds())),
                 ('invoice.state', 'in', ['posted', 'paid']),
                 ], order=[('concession.company', 'ASC')])
         if not results:
@@ -1180,6 +1360,90 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                             'invoice': reversal.id,
                             } for result, reversal in zip(group, reversals))
         Result.create(to_create)
+
+
+    @classmethod
+    def _charge_back(cls, concessions):
+        "Invoice the discounts that an invoice has consumed"
+        pool = Pool()
+        Date = pool.get('ir.date')
+        Invoice = pool.get('account.invoice')
+        Result = pool.get('prm.concession-account.invoice')
+        results = Result.search([
+                ('concession', 'in', [c.id for c in concessions]),
+                ('concession.kind', '=', 'discount'),
+                ('concession.consumed_date', '!=', None),
+                ('invoice.state', 'in', ['posted', 'paid']),
+                ], order=[('concession.company', 'ASC')])
+        to_create = []
+        for company, c_results in groupby(
+                results, key=lambda r: r.concession.company):
+            c_results = list(c_results)
+            with Transaction().set_context(
+                    company=company.id, _skip_warnings=True):
+                today = Date.today()
+                charges = []
+                for result in c_results:
+                    charge = result.invoice._credit(invoice_date=today)
+                    charge.lines = [
+                        l._credit() for l in result.invoice.lines
+                        if l.origin == result.concession]
+                    charge.taxes = []
+                    charges.append(charge)
+                Invoice.save(charges)
+                Invoice.post(charges)
+            to_create.extend({
+                    'concession': result.concession.id,
+                    'invoice': charge.id,
+                    } for result, charge in zip(c_results, charges))
+        Result.create(to_create)
+
+    @classmethod
+    def _restore_dates(cls, concessions):
+        "Restore the due dates that nothing else has changed since"
+        pool = Pool()
+        Delay = pool.get('prm.concession.delay')
+        Line = pool.get('account.move.line')
+        to_write = {}
+        for delay in Delay.search([
+                    ('concession', 'in', [c.id for c in concessions]),
+                    ], order=[('id', 'DESC')]):
+            line = delay.line
+            due = to_write.get(line, line.maturity_date)
+            if not line.reconciliation and due == delay.to_date:
+                to_write[line] = delay.from_date
+        Delay.postpone(Line, to_write)
+
+
+class Delay(ModelSQL, ModelView):
+    __name__ = 'prm.concession.delay'
+    __string__ = "Payment Delay"
+
+    concession = fields.Many2One(
+        'prm.concession', "Gesture", required=True, readonly=True,
+        ondelete='CASCADE')
+    line = fields.Many2One(
+        'account.move.line', "Line", required=True, readonly=True,
+        ondelete='RESTRICT')
+    from_date = fields.Date("From Date", readonly=True)
+    to_date = fields.Date("To Date", required=True, readonly=True)
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls.__access__.add('concession')
+
+    @classmethod
+    def postpone(cls, Line, dates):
+        "Set the maturity date of the lines"
+        by_date = defaultdict(list)
+        for line, date in dates.items():
+            by_date[date].append(line)
+        actions = []
+        for date, lines in by_date.items():
+            actions.extend((lines, {'maturity_date': date}))
+        if actions:
+            Line.write(*actions)
 
 
 class ConcessionInvoice(ModelSQL):

@@ -18,3 +18,15 @@ class ConcessionProductMissingError(ConcessionGrantError):
 
 class ConcessionSimilarWarning(UserWarning):
     pass
+
+
+class ConcessionLimitError(UserError):
+    pass
+
+
+class ConcessionBudgetError(UserError):
+    pass
+
+
+class ConcessionBudgetWarning(UserWarning):
+    pass

@@ -2,11 +2,13 @@
 # this repository contains the full copyright notices and license terms.
 from collections import defaultdict
 from decimal import Decimal
+from itertools import chain
 
-from trytond.model import fields
+from trytond.model import ModelView, fields
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Bool, Eval
 from trytond.tools import grouped_slice
+from trytond.transaction import Transaction
 
 from ..tools import spread
 
@@ -97,6 +99,104 @@ class Invoice(metaclass=PoolMeta):
             for line, part in zip(
                     lines, spread(amount, shares, line_round(lines))):
                 remaining[line] += part
+
+    @classmethod
+    def _post(cls, invoices):
+        cls._consume_discounts(invoices)
+        super()._post(invoices)
+
+    @classmethod
+    def _consume_discounts(cls, invoices):
+        """Add the granted discounts to the next invoices of the customers
+
+        A discount waits until an invoice is at least as high.
+        """
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Date = pool.get('ir.date')
+        Result = pool.get('prm.concession-account.invoice')
+
+        invoices = [
+            i for i in invoices
+            if i.type == 'out' and i.state == 'draft' and not i.move]
+        if not invoices:
+            return
+        discounts = defaultdict(list)
+        for sub_parties in grouped_slice(
+                list({i.party.id for i in invoices}), _SIZE):
+            for concession in Concession.search([
+                        ('party', 'in', list(sub_parties)),
+                        ('kind', '=', 'discount'),
+                        ('state', '=', 'granted'),
+                        ('consumed_date', '=', None),
+                        ],
+                    order=[('date', 'ASC'), ('id', 'ASC')]):
+                discounts[
+                    concession.company, concession.party, concession.currency
+                    ].append(concession)
+        if not discounts:
+            return
+        to_save, to_create, consumed = [], [], defaultdict(list)
+        for invoice in invoices:
+            with Transaction().set_context(company=invoice.company.id):
+                date = invoice.invoice_date or Date.today()
+            waiting = discounts[
+                invoice.company, invoice.party, invoice.currency]
+            if not waiting or not invoice._is_discountable():
+                continue
+            left = sum(l.amount for l in invoice.line_lines)
+            lines = []
+            for concession in list(waiting):
+                if concession.date > date or concession.amount > left:
+                    continue
+                waiting.remove(concession)
+                left -= concession.amount
+                lines.extend(concession._get_discount_lines(invoice))
+                consumed[date].append(concession)
+                to_create.append({
+                        'concession': concession.id,
+                        'invoice': invoice.id,
+                        })
+            if lines:
+                invoice.lines = [*invoice.lines, *lines]
+                to_save.append(invoice)
+        if to_save:
+            cls.save(to_save)
+            Result.create(to_create)
+            Concession.write(*chain(*(
+                        (concessions, {'consumed_date': date})
+                        for date, concessions in consumed.items())))
+
+    def _is_discountable(self):
+        "Test if the invoice is neither a credit nor checked by its source"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        return (
+            self.source_total_amount is None
+            and self.source_untaxed_amount is None
+            and not any(
+                isinstance(l.origin, (l.__class__, Concession))
+                for l in self.line_lines))
+
+    @classmethod
+    @ModelView.button
+    def cancel(cls, invoices):
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Result = pool.get('prm.concession-account.invoice')
+        super().cancel(invoices)
+        # What a cancelled invoice has consumed waits for the next one
+        concessions = []
+        for sub_invoices in grouped_slice(invoices, _SIZE):
+            for result in Result.search([
+                        ('invoice', 'in', [i.id for i in sub_invoices]),
+                        ('invoice.state', '=', 'cancelled'),
+                        ('concession.kind', '=', 'discount'),
+                        ('concession.state', '=', 'granted'),
+                        ], order=[]):
+                concessions.append(result.concession)
+        if concessions:
+            Concession.write(concessions, {'consumed_date': None})
 
     def get_origin_invoices(self, name):
         invoices = set(super().get_origin_invoices(name))

@@ -1,0 +1,393 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+import time
+import unittest
+from decimal import Decimal
+from threading import Event, Thread
+
+from trytond import backend
+from trytond.modules.company.tests import create_employee
+from trytond.modules.prm.trytond_prm.concession.exceptions import (
+    ConcessionBudgetError, ConcessionBudgetWarning, ConcessionGrantError,
+    ConcessionLimitError)
+from trytond.pool import Pool
+from trytond.tests.test_tryton import DB_NAME
+from trytond.transaction import Transaction, TransactionError
+
+from .concession_tools import SetupMixin, with_setup
+from .tools import count_statements
+
+D = Decimal
+
+
+class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
+    "Test limits, budgets and payment delays"
+
+    @classmethod
+    def set_up_data(cls, setup):
+        pool = Pool()
+        Group = pool.get('res.group')
+        ModelData = pool.get('ir.model.data')
+        User = pool.get('res.user')
+        setup.group = Group(ModelData.get_id('prm', 'group_prm_manager'))
+        sales = Group(ModelData.get_id('prm', 'group_prm'))
+        for name, group in [
+                ('sam', sales), ('dora', setup.group), ('dan', setup.group)]:
+            employee = create_employee(setup.company, name)
+            user = User(
+                name=name, login=name, groups=[group],
+                companies=[setup.company], company=setup.company,
+                employees=[employee], employee=employee)
+            user.save()
+            setattr(setup, name, user)
+            setattr(setup, f'{name}_employee', employee)
+
+    def limit(self, setup, employee=None, **values):
+        pool = Pool()
+        Limit = pool.get('prm.concession.limit')
+        limit = Limit(
+            company=setup.company, employee=employee,
+            group=None if employee else setup.group, **values)
+        limit.save()
+        return limit
+
+    def click(self, user, name, concession):
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        with Transaction().set_user(user.id), \
+                Transaction().set_context(_check_access=True):
+            getattr(Concession, name)(Concession.browse([concession.id]))
+        return Concession(concession.id)
+
+    def ask(self, setup, user, amount, **values):
+        with Transaction().set_user(user.id):
+            concession = setup.concession(
+                amount, kind='free_service', cost=D(amount), **values)
+        return self.click(user, 'submit', concession)
+
+    @with_setup
+    def test_no_limit(self, setup):
+        "Without limits a manager approves anything"
+        concession = self.ask(setup, setup.dora, '1000000')
+        self.assertEqual(concession.state, 'submitted')
+        self.assertEqual(concession.submitted_by, setup.dora_employee)
+        concession = self.click(setup.dora, 'approve', concession)
+        self.assertEqual(concession.state, 'approved')
+
+    @with_setup
+    def test_amount(self, setup):
+        "Within one's limit a gesture is approved, above it somebody else"
+        self.limit(setup, setup.sam_employee, amount=D('100'))
+        self.limit(setup, setup.dora_employee, amount=D('500'))
+        self.limit(setup, amount=D('1000'))
+
+        concession = self.ask(setup, setup.sam, '100')
+        self.assertEqual(concession.state, 'approved')
+        self.assertEqual(concession.approved_by, setup.sam_employee)
+
+        concession = self.ask(setup, setup.sam, '500')
+        self.assertEqual(concession.state, 'submitted')
+        concession = self.click(setup.dora, 'approve', concession)
+        self.assertEqual(concession.approved_by, setup.dora_employee)
+
+        concession = self.ask(setup, setup.dora, '500.01')
+        self.assertEqual(concession.state, 'submitted')
+        with self.assertRaises(ConcessionLimitError) as cm:
+            self.click(setup.dora, 'approve', concession)
+        self.assertEqual(
+            cm.exception.message,
+            f'You cannot approve the gesture "{concession.rec_name}" that '
+            'you have submitted because it is above your limits; '
+            'somebody else must approve it.')
+        # The limit of the group counts for the one who has no own
+        concession = self.click(setup.dan, 'approve', concession)
+        self.assertEqual(concession.state, 'approved')
+
+        concession = self.ask(setup, setup.sam, '1000.01')
+        for user in [setup.dora, setup.dan]:
+            with self.assertRaisesRegex(
+                    ConcessionLimitError, "somebody with a higher limit"):
+                self.click(user, 'approve', concession)
+
+    @with_setup
+    def test_cumulative(self, setup):
+        "The gestures of a customer cumulate over the months"
+        pool = Pool()
+        Party = pool.get('party.party')
+        self.limit(
+            setup, setup.sam_employee, amount=D('100'),
+            cumulative=D('150'), months=3)
+        old = setup.today - dt.timedelta(days=200)
+        for date, amount, state in [
+                (old, '100', 'approved'),
+                (setup.today, '100', 'approved'),
+                (setup.today, '50.01', 'submitted'),
+                (setup.today, '50', 'approved'),
+                (setup.today, '0.01', 'submitted'),
+                ]:
+            concession = self.ask(setup, setup.sam, amount, date=date)
+            self.assertEqual(concession.state, state)
+
+        other = Party(name="Other")
+        other.save()
+        concession = self.ask(setup, setup.sam, '100', party=other)
+        self.assertEqual(concession.state, 'approved')
+
+    @with_setup
+    def test_delegation(self, setup):
+        "Who is away lends his limits, but not for one's own gestures"
+        pool = Pool()
+        Delegation = pool.get('prm.concession.delegation')
+        self.limit(setup, setup.dan_employee, amount=D('1000'))
+        self.limit(setup, setup.dora_employee, amount=D('10'))
+        own = self.ask(setup, setup.dora, '1000')
+        concession = self.ask(setup, setup.sam, '999')
+        with self.assertRaises(ConcessionLimitError):
+            self.click(setup.dora, 'approve', concession)
+
+        delegation = Delegation(
+            employee=setup.dan_employee, delegate=setup.dora_employee,
+            start_date=setup.today)
+        delegation.save()
+
+        concession = self.click(setup.dora, 'approve', concession)
+        self.assertEqual(concession.approved_by, setup.dora_employee)
+        with self.assertRaisesRegex(
+                ConcessionLimitError, "somebody else must approve"):
+            self.click(setup.dora, 'approve', own)
+
+        delegation.start_date = setup.today - dt.timedelta(days=9)
+        delegation.end_date = setup.today - dt.timedelta(days=1)
+        delegation.save()
+        concession = self.ask(setup, setup.sam, '998')
+        with self.assertRaises(ConcessionLimitError):
+            self.click(setup.dora, 'approve', concession)
+
+    def budget(self, setup, amount, **values):
+        pool = Pool()
+        Budget = pool.get('prm.concession.budget')
+        values.setdefault('start_date', setup.today)
+        values.setdefault('end_date', setup.today)
+        budget = Budget(company=setup.company, amount=D(amount), **values)
+        budget.save()
+        return budget
+
+    @with_setup
+    def test_budget(self, setup):
+        "A budget is committed by approval and consumed by granting"
+        pool = Pool()
+        Budget = pool.get('prm.concession.budget')
+        Concession = pool.get('prm.concession')
+        Reason = pool.get('prm.concession.reason')
+        other = Reason(name="Other")
+        other.save()
+        budget = self.budget(setup, '1000')
+        own = self.budget(setup, '1000', reason=setup.reason)
+        past = self.budget(
+            setup, '1000', start_date=setup.today - dt.timedelta(days=9),
+            end_date=setup.today - dt.timedelta(days=1))
+        invoice = setup.invoice((1, '500', [setup.tax]))
+
+        setup.grant(
+            setup.concession('100', invoice),
+            setup.concession('400', kind='free_service', cost=D('30')),
+            setup.concession('50', invoice, reason=other))
+        approved = setup.concession('200.10', invoice, kind='refund')
+        Concession.submit([approved])
+        Concession.approve([Concession(approved.id)])
+
+        def amounts(budget):
+            budget = Budget(budget.id)
+            return budget.committed, budget.consumed, budget.remaining
+
+        self.assertEqual(
+            amounts(budget), (D('200.10'), D('180.00'), D('619.90')))
+        self.assertEqual(
+            amounts(own), (D('200.10'), D('130.00'), D('669.90')))
+        self.assertEqual(amounts(past), (D(0), D(0), D('1000')))
+
+        Concession.cancel([Concession(approved.id)])
+        self.assertEqual(
+            amounts(budget), (D(0), D('180.00'), D('820.00')))
+        with count_statements() as statements:
+            Budget.read(
+                [budget.id, own.id, past.id],
+                ['committed', 'consumed', 'remaining'])
+        self.assertLess(len(statements), 8)
+
+    @with_setup
+    def test_budget_exceeded(self, setup):
+        "What exceeds a budget is refused or warned"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        self.budget(setup, '100')
+        concessions = [
+            setup.concession(a, kind='free_service', cost=D(a))
+            for a in ['60', '40', '0.01']]
+        Concession.submit(concessions)
+
+        with self.assertRaises(ConcessionBudgetError) as cm:
+            Concession.approve(concessions)
+
+        self.assertRegex(
+            cm.exception.message,
+            'You cannot approve the gesture ".*" because only usd0.00 '
+            'remain of the budget ".*".')
+        Concession.approve(Concession.browse([c.id for c in concessions[:2]]))
+
+        pool.get('prm.concession.budget').write(
+            pool.get('prm.concession.budget').search([]),
+            {'exceeding': 'warn'})
+        with self.assertRaises(ConcessionBudgetWarning):
+            Concession.approve(Concession.browse([concessions[2].id]))
+
+    @with_setup
+    def test_payment_delay(self, setup):
+        "A payment delay postpones what is open and nothing else"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        invoice = setup.invoice((1, '100', [setup.tax]))
+        line, = invoice.lines_to_pay
+        due = line.maturity_date
+        later = setup.today + dt.timedelta(days=30)
+
+        def delay(date):
+            concession = setup.concession(
+                '0', invoice, kind='payment_delay', due_date=date)
+            return setup.grant(concession)[0]
+
+        first = delay(later)
+        self.assertEqual(type(line)(line.id).maturity_date, later)
+        self.assertEqual(
+            [(d.line, d.from_date, d.to_date) for d in first.delays],
+            [(line, due, later)])
+        with self.assertRaisesRegex(ConcessionGrantError, "nothing of the"):
+            delay(later)
+        second = delay(later + dt.timedelta(days=30))
+
+        # What has changed since is not restored
+        Concession.cancel([first])
+        self.assertEqual(
+            type(line)(line.id).maturity_date,
+            later + dt.timedelta(days=30))
+        Concession.cancel([second])
+        self.assertEqual(type(line)(line.id).maturity_date, later)
+
+        imputed = Concession.imputed_query()
+        cursor = Transaction().connection.cursor()
+        third = delay(later + dt.timedelta(days=1))
+        self.assertEqual(third.state, 'granted')
+        cursor.execute(*imputed.select(imputed.amount))
+        self.assertEqual([D(str(a)) for a, in cursor], [D(0)])
+
+        paid = setup.pay(setup.invoice((1, '100', [setup.tax])))
+        concession = setup.concession(
+            '0', paid, kind='payment_delay', due_date=later)
+        with self.assertRaisesRegex(ConcessionGrantError, "nothing of the"):
+            setup.grant(concession)
+
+
+@unittest.skipUnless(
+    backend.name == 'postgresql', "SQLite has a single writer")
+class ConcessionRaceTestCase(SetupMixin, unittest.TestCase):
+    "Test that the database decides who comes first"
+
+    @classmethod
+    def set_up_data(cls, setup):
+        pool = Pool()
+        Budget = pool.get('prm.concession.budget')
+        Concession = pool.get('prm.concession')
+        invoice = setup.invoice((1, '100', [setup.tax]))
+        setup.approved = [
+            setup.concession('60', invoice, kind='refund').id
+            for _ in range(2)]
+        Concession.submit(Concession.browse(setup.approved))
+        Concession.approve(Concession.browse(setup.approved))
+        setup.submitted = [
+            setup.concession('60', kind='free_service', cost=D(60)).id
+            for _ in range(2)]
+        Concession.submit(Concession.browse(setup.submitted))
+        Budget(
+            company=setup.company, start_date=setup.today,
+            end_date=setup.today, amount=D(220)).save()
+
+    def race(self, name, ids):
+        """Click on the button for each gesture in its own transaction
+
+        Both have read the database before one of them writes.
+        Return the errors of the second one and of its retry.
+        """
+        pool = Pool(DB_NAME)
+        Concession = pool.get('prm.concession')
+        company = self.setup.company.id
+        has_read, has_clicked = Event(), Event()
+        errors = []
+
+        def click(id_):
+            extras, reading = {}, True
+            while True:
+                with Transaction().start(
+                        DB_NAME, 1, context={'company': company},
+                        **extras) as transaction:
+                    concession = Concession(id_)
+                    concession.state
+                    if reading:
+                        reading = False
+                        yield
+                    try:
+                        getattr(Concession, name)([concession])
+                    except TransactionError as error:
+                        transaction.rollback()
+                        error.fix(extras)
+                        continue
+                    yield
+                    transaction.commit()
+                break
+
+        def first():
+            steps = click(ids[0])
+            next(steps)
+            has_read.wait()
+            next(steps)
+            has_clicked.set()
+            time.sleep(1)  # let the second one wait for the lock
+            for _ in steps:
+                pass
+
+        def second():
+            steps = click(ids[1])
+            next(steps)
+            has_read.set()
+            has_clicked.wait()
+            try:
+                for _ in steps:
+                    pass
+            except backend.DatabaseOperationalError as error:
+                errors.append(error)
+            try:
+                for _ in click(ids[1]):
+                    pass
+            except Exception as error:
+                errors.append(error)
+
+        threads = [Thread(target=f) for f in [first, second]]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return errors
+
+    def test_invoice(self):
+        "The rest of an invoice is granted once"
+        conflict, error = self.race('grant', self.setup.approved)
+
+        self.assertIsInstance(conflict, backend.DatabaseOperationalError)
+        self.assertIsInstance(error, ConcessionGrantError)
+
+    def test_budget(self):
+        "The rest of a budget is approved once"
+        conflict, error = self.race('approve', self.setup.submitted)
+
+        self.assertIsInstance(conflict, backend.DatabaseOperationalError)
+        self.assertIsInstance(error, ConcessionBudgetError)
