@@ -512,9 +512,10 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
     def _booked_lines(cls):
         """Return the query of the gestures and the lines of their moves
 
-        Each line once: all the lines of a credit note, of what reverses it and of the move
-        that cancels it; on the invoice which consumes a discount only the
-        lines of the discount, those which credit them and which cancel them.
+        Each line once: all the lines of a credit note, of what reverses it
+        and of the move that cancels it; on the invoice which consumes a
+        discount only the lines of the discount, those which credit them and
+        which cancel them.
         """
         pool = Pool()
         Invoice = pool.get('account.invoice')
