@@ -3,9 +3,11 @@
 "A PostgreSQL cluster for the time of a block"
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
+import tarfile
 import tempfile
 import time
 from contextlib import contextmanager
@@ -60,11 +62,53 @@ def available():
     return postgresql_bin() or _wheel_bin()
 
 
+def _restore(archive, data, options):
+    "Unpack the files of a previous server"
+    with tarfile.open(archive) as tar:
+        # The archive is ours; an older Python has no filter
+        tar.extraction_filter = getattr(
+            tarfile, 'fully_trusted_filter', None)
+        tar.extractall(data)
+    if 'user' in options:
+        for folder, _, files in os.walk(data):
+            for path in [folder, *(os.path.join(folder, f) for f in files)]:
+                os.chown(path, options['user'], options['group'])
+    os.chmod(data, 0o700)
+
+
+def _save(archive, data):
+    "Pack the files of the stopped server"
+    partial = f'{archive}.{os.getpid()}'
+    try:
+        with tarfile.open(partial, 'w:gz', compresslevel=1) as tar:
+            tar.add(data, '.')
+        os.replace(partial, archive)
+    finally:
+        if os.path.exists(partial):
+            os.remove(partial)
+
+
+def _clean(uri):
+    "Drop the databases of the tests and give the names of the cached ones"
+    import psycopg
+    from psycopg.sql import SQL, Identifier
+    with psycopg.connect(f'{uri}/postgres', autocommit=True) as connection:
+        names = {n for n, in connection.execute(
+                "SELECT datname FROM pg_database").fetchall()}
+        for name in names:
+            if name.startswith('test_'):
+                connection.execute(
+                    SQL("DROP DATABASE {} WITH (FORCE)").format(
+                        Identifier(name)))
+        return {n for n in names if n.startswith('test-')}
+
+
 @contextmanager
-def cluster(prefix='prm-pg-'):
+def cluster(prefix='prm-pg-', cache=None):
     """Start a PostgreSQL server on a socket in a temporary folder
 
-    Give its URI and its version and remove it at the end."""
+    Give its URI and its version and remove it at the end.
+    The cached databases of the tests are kept in the folder cache."""
     folder_bin = available()
     if not folder_bin:
         raise RuntimeError("No PostgreSQL server found")
@@ -97,11 +141,16 @@ def cluster(prefix='prm-pg-'):
             folder_bin = os.path.join(copy, 'bin')
             version = execute('postgres', '--version').stdout.strip()
         data = os.path.join(home, 'data')
-        initdb = execute('initdb', '-D', data, '-U', 'postgres',
-            '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync')
-        if initdb.returncode:
-            raise RuntimeError(initdb.stdout)
-        with open(os.path.join(data, 'postgresql.auto.conf'), 'a') as fp:
+        archive = cache and os.path.join(
+            cache, re.sub(r'\W+', '-', version) + '.tar.gz')
+        if cache and os.path.exists(archive):
+            _restore(archive, data, options)
+        else:
+            initdb = execute('initdb', '-D', data, '-U', 'postgres',
+                '-A', 'trust', '-E', 'UTF8', '--no-locale', '--no-sync')
+            if initdb.returncode:
+                raise RuntimeError(initdb.stdout)
+        with open(os.path.join(data, 'postgresql.auto.conf'), 'w') as fp:
             for key, value in SETTINGS.items():
                 fp.write(f"{key} = '{value}'\n")
             fp.write(f"unix_socket_directories = '{home}'\n")
@@ -112,7 +161,15 @@ def cluster(prefix='prm-pg-'):
                 stdout=fp, stderr=fp, start_new_session=True, **options)
         uri = f"postgresql://postgres@{quote(home, safe='')}:5432"
         _wait(server, uri, log)
-        yield uri, version
+        if not cache:
+            yield uri, version
+        else:
+            cached = _clean(uri)
+            yield uri, version
+            if _clean(uri) - cached:
+                server.send_signal(signal.SIGINT)
+                server.wait(60)
+                _save(archive, data)
     finally:
         if server:
             for sig, timeout in [

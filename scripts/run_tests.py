@@ -319,7 +319,9 @@ def main():
             f"{' and '.join(databases)}, {options.jobs} at a time",
             flush=True)
         if 'postgresql' in databases:
-            with cluster() as (uri, version):
+            # CI starts without cache and nobody takes it up
+            keep = None if os.environ.get('CI') == 'true' else cache
+            with cluster(cache=keep) as (uri, version):
                 titles['postgresql'] = version
                 environments['postgresql'].update(
                     TRYTOND_DATABASE_URI=f'{uri}/',
