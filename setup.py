@@ -26,11 +26,13 @@ def require_module(name):
 
 
 requires = [
-    require('trytond'),
+    f"trytond[weasyprint] {series}",
     require_module('account_fr'),
+    'pygal',
     'python-dateutil',
     'python-sql >= 1.4',
     'tqdm',
+    'XlsxWriter',
     ] + [
     require_module(d) for d in info['depends'].split()
     if d not in {'ir', 'res'}]
@@ -80,6 +82,7 @@ setup(
         'optional': optional,
         'test': [
             require('proteus'), require_module('account_fr'), 'hypothesis',
+            'openpyxl',
             ] + optional,
         },
     entry_points={

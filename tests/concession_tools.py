@@ -18,7 +18,7 @@ from trytond.transaction import Transaction, TransactionError
 class Setup:
     "A company with a chart, two taxes and what a gesture needs"
 
-    def __init__(self, company):
+    def __init__(self, company, today=None):
         pool = Pool()
         Account = pool.get('account.account')
         Configuration = pool.get('account.configuration')
@@ -31,7 +31,7 @@ class Setup:
 
         self.company = company
         create_chart(self.company, tax=True)
-        self.today = dt.date.today()
+        self.today = today or dt.date.today()
         fiscalyear = set_invoice_sequences(
             get_fiscalyear(self.company, today=self.today))
         fiscalyear.save()
@@ -145,6 +145,7 @@ class Setup:
 class SetupMixin:
     "Activate the modules and commit the setup once for all tests"
     modules = ['prm']
+    today = None
 
     @classmethod
     def setUpClass(cls):
@@ -157,7 +158,7 @@ class SetupMixin:
                 try:
                     company = create_company()
                     with set_company(company):
-                        cls.setup = Setup(company)
+                        cls.setup = Setup(company, today=cls.today)
                         cls.set_up_data(cls.setup)
                 except TransactionError as error:
                     transaction.rollback()

@@ -3,16 +3,24 @@
 import datetime as dt
 import unittest
 import unittest.mock
+from collections import defaultdict
 from decimal import Decimal
+from io import BytesIO
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openpyxl import load_workbook
 
 from trytond.modules.account.tests import create_chart, get_fiscalyear
 from trytond.modules.company.tests import create_company, set_company
 from trytond.modules.prm.trytond_prm.review.exceptions import (
     ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError)
+from trytond.modules.prm.trytond_prm.review.review import FIGURES
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.transaction import Transaction
 
+from .concession_tools import SetupMixin, with_setup
 from .tools import count_statements
 
 D = Decimal
@@ -486,6 +494,181 @@ class ReviewTestCase(unittest.TestCase):
             self.assertEqual(len(copy.differences), 1)
 
     @with_transaction()
+    def test_phase(self):
+        "The months are before, during or after the separation"
+        pool = Pool()
+        Party = pool.get('party.party')
+        Phase = pool.get('prm.separation.phase')
+        Separation = pool.get('prm.separation')
+        company = create_company()
+        with set_company(company):
+            setup_account(company, 2007)
+            associate = Party(name="Associate")
+            associate.save()
+            separation, = Separation.create([{
+                        'company': company.id,
+                        'party': associate.id,
+                        'milestones': [('create', [
+                                    {'kind': 'differences',
+                                        'date': date('2007-03-15')},
+                                    {'kind': 'last_payment',
+                                        'date': date('2007-05-10')},
+                                    ])],
+                        }])
+            post_revenue(company, '2007-01-31', '10')
+            post_revenue(company, '2007-02-28', '20.01')
+            post_revenue(company, '2007-03-01', '40')
+            post_revenue(company, '2007-05-31', '80')
+            post_revenue(company, '2007-06-01', '160')
+            interact(company, '2007-04-01 10:00', -1)
+
+            phases = Phase.search([('separation', '=', separation.id)])
+
+            self.assertEqual(
+                [(p.phase, p.months, p.gross_revenue, p.monthly_gross_revenue,
+                        p.tension_staff) for p in phases], [
+                    ('before', 2, D('30.01'), D('15.00'), None),
+                    ('during', 3, 120, 40, 1),
+                    ('after', 1, 160, 160, None),
+                    ])
+            with Transaction().set_context(end_date=date('2007-05-31')):
+                self.assertEqual(
+                    [p.phase for p in Phase.search([])], ['before', 'during'])
+
+    @with_transaction()
+    def test_report(self):
+        "The printed review of a closed review stays as it was"
+        pool = Pool()
+        Report = pool.get('prm.review', type='report')
+        Review = pool.get('prm.review')
+        company = create_company()
+        with set_company(company):
+            setup_account(company, 2007, 2008)
+            post_revenue(company, '2007-12-31', '2000')
+            post_revenue(company, '2008-01-01', '4321')
+            interact(company, '2008-01-01 10:00', -1)
+            review = new_review(company, name="The Half-year")
+            Finding = pool.get('prm.review.finding')
+            Finding.create([{
+                        'review': review.id, 'kind': 'negative',
+                        'text': "Much time lost"}])
+
+            extension, content, _, name = Report.execute([review.id], {})
+            self.assertEqual(extension, 'pdf')
+            self.assertEqual(content[:4], b'%PDF')
+            self.assertEqual(name, "Review-The Half-year")
+
+            document, months = review.document, review.all_months
+            Review.close([review])
+            post_revenue(company, '2008-06-30', '1')
+            review = Review(review.id)
+            self.assertEqual(review.document, document)
+            self.assertEqual(review.all_months, months)
+
+    @with_transaction()
+    def test_spreadsheet(self):
+        "The figures of the spreadsheet are linked by formulas"
+        pool = Pool()
+        Review = pool.get('prm.review')
+        Spreadsheet = pool.get('prm.review.spreadsheet', type='report')
+        company = create_company()
+        with set_company(company):
+            setup_account(company, 2007, 2008)
+            post_revenue(company, '2007-12-31', '2000')
+            post_revenue(company, '2008-01-01', '4321')
+            review = new_review(company)
+
+            extension, content, _, _ = Spreadsheet.execute([review.id], {})
+
+            self.assertEqual(extension, 'xlsx')
+            formulas = load_workbook(BytesIO(content))
+            values = load_workbook(BytesIO(content), data_only=True)
+            self.assertEqual(formulas.sheetnames, ["Figures", "Months"])
+            cells = {
+                row[0].value: row for row in formulas["Figures"].rows}
+            self.assertEqual(cells["Net Revenue"][1].value, '=B4-B5')
+            self.assertEqual(
+                cells["Gross Revenue"][3].value, '=B4-C4')
+            cells = {row[0].value: row for row in values["Figures"].rows}
+            definitions = Review.fields_get(FIGURES)
+            for name in FIGURES:
+                with self.subTest(name=name):
+                    cell = cells[definitions[name]['string']][1]
+                    value = getattr(review, name)
+                    self.assertEqual(
+                        cell.value, None if value is None else float(value))
+            rows = list(values["Months"].rows)
+            self.assertEqual(
+                [row[3].value for row in rows],
+                ["Gross Revenue", 2000, 4321, 6321])
+
+    @with_transaction()
+    def test_plan_decision(self):
+        "A decision becomes an action of a plan, also once closed"
+        pool = Pool()
+        Finding = pool.get('prm.review.finding')
+        Plan = pool.get('prm.plan')
+        PlanDecision = pool.get('prm.review.finding.plan', type='wizard')
+        Review = pool.get('prm.review')
+        company = create_company()
+        with set_company(company):
+            plan, = Plan.create([{
+                        'company': company.id,
+                        'name': "PAC 2008",
+                        'start_date': date('2008-01-01'),
+                        'end_date': date('2008-12-31'),
+                        }])
+            review = new_review(company)
+            finding, = Finding.create([{
+                        'review': review.id,
+                        'kind': 'decision',
+                        'text': "Call everybody\nback",
+                        }])
+            Review.close([review])
+
+            session_id, _, _ = PlanDecision.create()
+            with Transaction().set_context(
+                    active_model=Finding.__name__, active_id=finding.id,
+                    active_ids=[finding.id]):
+                wizard = PlanDecision(session_id)
+                defaults = wizard.default_start([])
+                self.assertEqual(defaults, {
+                        'company': company.id, 'name': "Call everybody"})
+                wizard.start.company = company
+                wizard.start.name = defaults['name']
+                wizard.start.plan = plan
+                wizard.start.kind = 'other'
+                wizard.start.core = True
+                wizard.start.employee = None
+                wizard.start.start_date = None
+                wizard.start.due_date = date('2008-09-30')
+                wizard.transition_plan()
+
+            action, = plan.actions
+            self.assertEqual(Finding(finding.id).action, action)
+            self.assertEqual(action.name, "Call everybody")
+            self.assertEqual(action.state, 'planned')
+
+    @with_transaction()
+    def test_report_separation(self):
+        "The cost of the separation is beside the result of the activity"
+        Report = Pool().get('prm.review', type='report')
+        review = unittest.mock.Mock(
+            gross_revenue=D(1000), concessions=D(100), buyback_paid=D(300),
+            imputed_revenue=D(600))
+
+        result = Report._separation(review, {
+                'concessions': [
+                    {'separation': True, 'amount': D(30)},
+                    {'separation': False, 'amount': D(70)},
+                    ]})
+
+        self.assertEqual(result['activity'], D(930))
+        self.assertEqual(result['cost'], D(330))
+        self.assertEqual(
+            result['activity'] - result['cost'], review.imputed_revenue)
+
+    @with_transaction()
     def test_statements(self):
         "Reading and closing many reviews takes as much as a few"
         Review = Pool().get('prm.review')
@@ -524,3 +707,100 @@ class ReviewTestCase(unittest.TestCase):
                                     if not s.startswith('INSERT')]))
                 counts.append(count)
         self.assertEqual(counts[1], counts[2])
+
+
+months = st.integers(min_value=1, max_value=12)
+cents = st.integers(min_value=1, max_value=10 ** 6).map(
+    lambda c: D(c) / 100)
+entries = st.lists(st.one_of(
+        st.tuples(months, st.just('invoice'), cents),
+        st.tuples(months, st.just('credit'), cents),
+        st.tuples(months, st.just('move'), cents),
+        st.tuples(
+            months, st.sampled_from(['credit_note', 'refund']), cents,
+            months),
+        st.tuples(months, st.just('free_service'), cents, months)),
+    min_size=1, max_size=6)
+
+
+class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
+    "Test the review against random ledgers"
+    today = date('2008-12-31')
+
+    @settings(max_examples=15, deadline=None)
+    @given(entries)
+    def test_ledger(self, entries):
+        "The figures equal the ledger and their differences are explained"
+        self.check_ledger(entries)
+
+    @with_setup
+    def check_ledger(self, setup, entries):
+        pool = Pool()
+        Line = pool.get('account.move.line')
+        booked = defaultdict(Decimal)
+        imputed = defaultdict(Decimal)
+        actual = defaultdict(Decimal)
+        with Transaction().set_context(_skip_warnings=True):
+            for month, kind, amount, *extra in sorted(entries):
+                when = dt.date(2008, month, 15)
+                if kind == 'move':
+                    post_revenue(setup.company, when.isoformat(), amount)
+                elif kind in {'invoice', 'credit'}:
+                    quantity = 1 if kind == 'invoice' else -1
+                    setup.invoice((quantity, amount), date=when)
+                    actual[month] += quantity * amount
+                else:
+                    imputation_month, = extra
+                    values = {}
+                    if kind != 'free_service':
+                        invoice = setup.invoice((1, amount), date=when)
+                        values['invoice'] = invoice
+                        actual[month] += amount
+                        imputed[imputation_month] += amount
+                        booked[month] += amount
+                        actual[month] -= amount
+                    else:
+                        values['cost'] = amount
+                        imputed[imputation_month] += amount
+                    setup.grant(setup.concession(
+                            amount, kind=kind, date=when,
+                            imputation_date=dt.date(
+                                2008, imputation_month, 1),
+                            **values))
+        ledger = defaultdict(Decimal)
+        for line in Line.search([
+                    ('account.type.revenue', '=', True),
+                    ('move.state', '=', 'posted'),
+                    ]):
+            ledger[line.date.month] += line.credit - line.debit
+        review = new_review(
+            setup.company, start_date=date('2008-01-01'),
+            end_date=date('2008-12-31'))
+
+        rows = {int(n[-2:]): m for n, m in get_months().items()}
+
+        for month in range(1, 13):
+            row = rows.get(month)
+            gross_revenue = ledger[month] + booked[month]
+            for name, value in [
+                    ('ledger_revenue', ledger[month]),
+                    ('booked_concessions', booked[month]),
+                    ('gross_revenue', gross_revenue),
+                    ('concessions', imputed[month]),
+                    ('net_revenue', gross_revenue - imputed[month]),
+                    ('imputed_revenue', gross_revenue - imputed[month]),
+                    ('actual', actual[month]),
+                    ]:
+                with self.subTest(month=month, name=name):
+                    self.assertEqual(getattr(row, name, 0), value)
+        for name in ['gross_revenue', 'net_revenue', 'actual']:
+            self.assertEqual(
+                getattr(review, name),
+                sum(getattr(m, name) for m in rows.values()))
+        self.assertEqual(review.unexplained, 0)
+        for kind, difference in [
+                ('concession', review.net_difference),
+                ('invoice', review.actual_difference)]:
+            self.assertEqual(
+                sum(d.amount for d in review.differences if d.kind == kind),
+                difference)

@@ -152,6 +152,7 @@ class Month(AmountsMixin, Figures, ModelView):
         Interaction = pool.get('prm.interaction')
         Payment = pool.get('prm.buyback.payment')
         Performance = pool.get('prm.performance')
+        Pipeline = pool.get('prm.pipeline')
         Target = pool.get('prm.target')
         TargetLine = pool.get('prm.target.line')
 
@@ -208,7 +209,7 @@ class Month(AmountsMixin, Figures, ModelView):
                 where=restrict(
                     (interaction.state == 'done') & nearby,
                     interaction.company, local_date)))
-        queries = [
+        return Union(
             select('ledger', cls.ledger_query()),
             select('booked', Concession.booked_query()),
             select('concession', Concession.imputed_query()),
@@ -216,16 +217,9 @@ class Month(AmountsMixin, Figures, ModelView):
             select('interest', payment, 'interest'),
             select('actual', Performance.actual_query()),
             target,
+            select('pipeline', Pipeline.__table__(), 'weighted_amount'),
             tension,
-            ]
-        try:
-            Pipeline = pool.get('prm.pipeline')
-        except KeyError:
-            pass
-        else:
-            queries.append(
-                select('pipeline', Pipeline.__table__(), 'weighted_amount'))
-        return Union(*queries, all_=True)
+            all_=True)
 
     @classmethod
     def ledger_query(cls):

@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 import copy
 import datetime as dt
+import json
 from collections import defaultdict
 from decimal import Decimal
 
@@ -15,9 +16,12 @@ from trytond.modules.company.model import (
     employee_field, reset_employee, set_employee)
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
+from trytond.protocols.jsonrpc import JSONDecoder, JSONEncoder
 from trytond.pyson import Eval, If
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, without_check_access
 
+from ..performance.performance import Month as TargetMonth
+from ..performance.performance import smoothing
 from ..tools import sql_month
 from .exceptions import (
     ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError)
@@ -25,6 +29,7 @@ from .month import Figures
 
 _DAY = dt.timedelta(days=1)
 _PREFIX = 'compare_'
+_PIPELINE = dt.timedelta(days=184)
 FIGURES = [
     'ledger_revenue', 'booked_concessions', 'gross_revenue', 'concessions',
     'net_revenue', 'concession_rate', 'buyback_principal',
@@ -548,6 +553,257 @@ class Review(Workflow, ModelSQL, ModelView):
         result = {'changed': changed, 'changes': changes}
         return {n: result[n] for n in names}
 
+    @property
+    def document(self):
+        """What the printed review tells besides the figures and the findings
+
+        It is the one of the closing if the review is closed.
+        """
+        if self.state == 'closed':
+            for snapshot in self.snapshots:
+                if snapshot.kind == 'period':
+                    return json.loads(
+                        snapshot.document, object_hook=JSONDecoder())
+        return self._documents(
+            [self], self._figures([self], monthly=True))[self.id]
+
+    @classmethod
+    @without_check_access
+    def _documents(cls, reviews, figures):
+        """Return the document of each review by id
+
+        The figures are those of the months of the reviews.
+        """
+        documents = {r.id: {} for r in reviews}
+        if not reviews:
+            return documents
+        companies = list({r.company.id for r in reviews})
+        start_date = min(
+            min(r.start_date, r.compare_start_date or r.start_date)
+            for r in reviews)
+        end_date = max(r.end_date for r in reviews)
+        for name, rows in [
+                ('milestones', cls._document_milestones(companies, end_date)),
+                ('concessions', cls._document_concessions(
+                        companies, start_date, end_date)),
+                ('unfinished', cls._document_unfinished(companies, end_date)),
+                ('next', cls._document_next(companies, end_date)),
+                ('pipeline', cls._document_pipeline(companies, start_date)),
+                ('buybacks', cls._document_buybacks(companies, end_date)),
+                ('phases', cls._document_phases(companies, end_date)),
+                ]:
+            for review in reviews:
+                documents[review.id][name] = [
+                    row for company, test, row in rows
+                    if company == review.company and test(review)]
+        for review in reviews:
+            document = documents[review.id]
+            document['milestones'] = cls._with_separation(
+                review, document['milestones'])
+            separations = {m['separation'] for m in document['milestones']}
+            document['phases'] = [
+                p for p in document['phases']
+                if p['separation'] in separations]
+            document['concessions'] = cls._by_reason(
+                review, document['concessions'])
+            document['buybacks'] = cls._paid_until(
+                review, document['buybacks'])
+            level, value, troughs = smoothing([
+                    TargetMonth(date, values['target'], values['actual'])
+                    for (id_, kind, date), values in sorted(
+                        figures.items(), key=lambda i: i[0][2] or dt.date.min)
+                    if id_ == review.id and kind == 'period' and date
+                    and values['target'] is not None])
+            document['smoothing'] = {
+                'level': level,
+                'smoothing': value,
+                'missing': sum((a for _, a in troughs), Decimal(0)),
+                }
+        return documents
+
+    @classmethod
+    def _document_milestones(cls, companies, end_date):
+        Milestone = Pool().get('prm.separation.milestone')
+        return [(
+                m.separation.company, lambda r, m=m: m.date <= r.end_date, {
+                    'separation': m.separation.id,
+                    'date': m.date,
+                    'kind': m.kind,
+                    'party': m.separation.party.rec_name,
+                    'description': m.description,
+                    }) for m in Milestone.search([
+                    ('separation.company', 'in', companies),
+                    ('date', '<=', end_date),
+                    ], order=[('date', 'ASC'), ('id', 'ASC')])]
+
+    @classmethod
+    def _with_separation(cls, review, milestones):
+        "Keep the milestones of the separations of the compared periods"
+        start_date = min(
+            review.start_date, review.compare_start_date or review.start_date)
+        separations = {
+            m['separation'] for m in milestones if m['date'] >= start_date}
+        return [m for m in milestones if m['separation'] in separations]
+
+    @classmethod
+    def _document_concessions(cls, companies, start_date, end_date):
+        Concession = Pool().get('prm.concession')
+        query = Concession.imputed_query()
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*query.select(
+                query.concession, query.amount,
+                where=query.company.in_(companies)
+                & (query.date >= start_date)
+                & (query.date <= end_date)))
+        amounts = {id_: Decimal(str(amount)) for id_, amount in cursor}
+        return [(
+                c.company, lambda r, c=c: (
+                    r.start_date <= c.imputation_date <= r.end_date), {
+                    'reason': c.reason.rec_name,
+                    'separation': bool(c.reason.separation),
+                    'amount': c.company.currency.round(amounts[c.id]),
+                    }) for c in Concession.browse(list(amounts))]
+
+    @classmethod
+    def _document_phases(cls, companies, end_date):
+        Phase = Pool().get('prm.separation.phase')
+        names = [
+            'separation', 'phase', 'months', 'monthly_gross_revenue',
+            'monthly_concessions', 'monthly_net_revenue',
+            'monthly_imputed_revenue', 'tension_customer', 'tension_partner',
+            'tension_staff']
+        with Transaction().set_context(start_date=None, end_date=end_date):
+            return [(
+                    p.company, lambda r: True, {
+                        **{n: getattr(p, n) for n in names},
+                        'separation': p.separation.id,
+                        'party': p.separation.party.rec_name,
+                        }) for p in Phase.search([
+                        ('company', 'in', companies)])]
+
+    @classmethod
+    def _by_reason(cls, review, concessions):
+        reasons = {}
+        for concession in concessions:
+            reason = reasons.setdefault(
+                concession['reason'],
+                {**concession, 'number': 0, 'amount': Decimal(0)})
+            reason['number'] += 1
+            reason['amount'] += concession['amount']
+        return sorted(reasons.values(), key=lambda r: -r['amount'])
+
+    @classmethod
+    def _document_unfinished(cls, companies, end_date):
+        return cls._document_actions(companies, [
+                ('state', 'in', ['shelved', 'abandoned']),
+                ('stopped_date', '<=', end_date),
+                ], lambda review, action: (
+                action.stopped_date <= review.end_date))
+
+    @classmethod
+    def _document_next(cls, companies, end_date):
+        return cls._document_actions(companies, [
+                ('state', 'in', ['planned', 'running']),
+                ], lambda review, action: True)
+
+    @classmethod
+    def _document_actions(cls, companies, domain, test):
+        Action = Pool().get('prm.plan.action')
+        states = dict(Action.fields_get(['state'])['state']['selection'])
+        return [(
+                a.company, lambda r, a=a: test(r, a), {
+                    'name': a.name,
+                    'plan': a.plan.rec_name,
+                    'core': bool(a.core),
+                    'employee': a.employee.rec_name if a.employee else None,
+                    'due_date': a.due_date,
+                    'stopped_date': a.stopped_date,
+                    'hours': a.hours_spent,
+                    'cost': a.cost,
+                    'expected_revenue': a.expected_revenue,
+                    'state': states[a.state],
+                    'why': a.why,
+                    }) for a in Action.search([
+                    ('company', 'in', companies), domain,
+                    ], order=[('due_date', 'ASC'), ('id', 'ASC')])]
+
+    @classmethod
+    def _document_pipeline(cls, companies, start_date):
+        Pipeline = Pool().get('prm.pipeline')
+        return [(
+                p.company, lambda r, p=p: (
+                    r.end_date < p.date
+                    <= r.end_date + _PIPELINE), {
+                    'date': p.date,
+                    'amount': p.amount,
+                    'weighted_amount': p.weighted_amount,
+                    }) for p in Pipeline.search([
+                    ('company', 'in', companies),
+                    ('date', '>', start_date),
+                    ], order=[('date', 'ASC')])]
+
+    @classmethod
+    def _document_buybacks(cls, companies, end_date):
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        Payment = pool.get('prm.buyback.payment')
+        buybacks = Buyback.search([
+                ('company', 'in', companies),
+                ('state', 'in', ['running', 'paid', 'terminated']),
+                ('signature_date', '<=', end_date),
+                ])
+        payments = defaultdict(list)
+        for payment in Payment.search([
+                    ('buyback', 'in', [b.id for b in buybacks]),
+                    ('date', '<=', end_date),
+                    ], order=[('date', 'ASC')]):
+            payments[payment.instalment].append(
+                (payment.date, payment.amount))
+        return [(
+                b.company, lambda r, b=b: b.signature_date <= r.end_date, {
+                    'number': b.number,
+                    'party': b.party.rec_name,
+                    'price': b.price,
+                    'instalments': [{
+                            'due_date': i.due_date,
+                            'principal': i.principal,
+                            'interest': i.interest,
+                            'amount': i.amount,
+                            'payments': payments[i],
+                            } for i in b.instalments],
+                    }) for b in buybacks]
+
+    @classmethod
+    def _paid_until(cls, review, buybacks):
+        "Sum the payments of the instalments until the end of the review"
+        return [{
+                **buyback,
+                'instalments': [{
+                        **{k: v for k, v in instalment.items()
+                            if k != 'payments'},
+                        'paid': sum((
+                                a for d, a in instalment['payments']
+                                if d <= review.end_date), Decimal(0)),
+                        'paid_date': max((
+                                d for d, a in instalment['payments']
+                                if d <= review.end_date), default=None),
+                        } for instalment in buyback['instalments']],
+                } for buyback in buybacks]
+
+    @property
+    def all_months(self):
+        "The figures of the months of the compared period and of the review"
+        if self.state == 'closed':
+            months = {
+                s.date: {n: getattr(s, n) for n in FIGURES}
+                for s in self.snapshots
+                if s.kind in {'month', 'compare_month'}}
+        else:
+            months = {
+                date: values for (_, _, date), values in self._figures(
+                    [self], monthly=True).items()}
+        return sorted(months.items())
+
     def _format(self, lang, name, value):
         if value is None:
             return gettext('prm.msg_review_change_empty')
@@ -654,13 +910,17 @@ class Review(Workflow, ModelSQL, ModelView):
         figures = cls._figures(reviews)
         figures.update(cls._figures(reviews, monthly=True))
         companies = {r.id: r.company for r in reviews}
+        documents = cls._documents(reviews, figures)
         to_save = []
         for (review_id, kind, date), values in figures.items():
+            document = None
             if date:
                 kind = {'period': 'month', 'comparison': 'compare_month'}[kind]
+            elif kind == 'period':
+                document = json.dumps(documents[review_id], cls=JSONEncoder)
             to_save.append(Snapshot(
                     review=review_id, company=companies[review_id],
-                    kind=kind, date=date, **values))
+                    kind=kind, date=date, document=document, **values))
         Snapshot.save(to_save)
         ClosedDifference.save([
                 ClosedDifference(
@@ -702,6 +962,9 @@ class Snapshot(Figures, ModelView):
             'invisible': ~Eval('kind').in_(['month', 'compare_month']),
             },
         help="The first day of the month.")
+    document = fields.Text(
+        "Document", readonly=True,
+        help="What the printed review tells besides the figures, as JSON.")
 
     @classmethod
     def __setup__(cls):
@@ -764,6 +1027,14 @@ class Finding(sequence_ordered(), ModelSQL, ModelView):
     def on_change_with_review_state(self, name=None):
         return self.review.state if self.review else None
 
+    def get_rec_name(self, name):
+        lines = self.text.strip().splitlines()
+        return lines[0] if lines else ''
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        return [('text', *clause[1:])]
+
     @classmethod
     def _get_origin(cls):
         "Return the names of the models that may make a finding"
@@ -790,8 +1061,15 @@ class Finding(sequence_ordered(), ModelSQL, ModelView):
     def check_modification(cls, mode, findings, values=None, external=False):
         super().check_modification(
             mode, findings, values=values, external=external)
+        if mode == 'write' and not values.keys() - cls._get_unfrozen():
+            return
         for finding in findings:
             if finding.review.state == 'closed':
                 raise ReviewClosedError(gettext(
                         'prm.msg_review_modify_closed',
                         review=finding.review.rec_name))
+
+    @classmethod
+    def _get_unfrozen(cls):
+        "Return the names of the fields that change in a closed review"
+        return set()

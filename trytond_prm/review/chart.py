@@ -1,0 +1,115 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+"""The charts of the printed review, as SVG
+
+They take plain labels and numbers. The shades, from dark to light, and the
+dashes tell the series apart, so that they can be read in black and white.
+"""
+import re
+
+import pygal
+from pygal.style import Style
+
+DARK, MIDDLE, LIGHT = '#1f3a5f', '#7d93ad', '#c5d0dc'
+ACCENT = '#b5651d'
+_FONT = 'DejaVu Sans, Liberation Sans, sans-serif'
+
+
+def _chart(class_, colors, formatter, width=800, height=260, **options):
+    style = Style(
+        background='transparent', plot_background='transparent',
+        foreground='#333333', foreground_strong='#111111',
+        foreground_subtle='#aaaaaa', colors=colors, font_family=_FONT,
+        opacity='1', opacity_hover='1', transition='0s',
+        label_font_size=12, major_label_font_size=12, legend_font_size=13,
+        value_font_size=12, value_label_font_size=12,
+        guide_stroke_color='#d5d5d5', major_guide_stroke_color='#c0c0c0')
+    options.setdefault('show_legend', True)
+    return class_(
+        style=style, value_formatter=formatter,
+        width=width, height=height, explicit_size=False,
+        disable_xml_declaration=True, js=[], no_data_text='–', margin=6,
+        legend_at_bottom=True, legend_box_size=11,
+        truncate_legend=-1, truncate_label=-1, max_scale=6, **options)
+
+
+def _render(chart):
+    svg = chart.render(is_unicode=True)
+    return re.sub(r'<script.*?</script>', '', svg, flags=re.DOTALL)
+
+
+def bridge(steps, formatter):
+    """Return the bridge of (label, value, total) steps
+
+    A step that is a total stands on zero, the others go on from the one
+    before: up when positive and down when negative.
+    """
+    base, total, change = [], [], []
+    level = 0
+    for _, value, is_total in steps:
+        value = float(value)
+        if is_total:
+            level = value
+            row = 0, value, 0
+        else:
+            row = min(level, level + value), 0, abs(value)
+            level += value
+        for serie, amount in zip([base, total, change], row):
+            serie.append(amount)
+    chart = _chart(
+        pygal.StackedBar, ('transparent', DARK, ACCENT), formatter,
+        height=230, show_legend=False, spacing=25)
+    chart.x_labels = [label for label, _, _ in steps]
+    for serie in [base, total, change]:
+        chart.add(None, serie)
+    return _render(chart)
+
+
+def bars(labels, series, formatter):
+    "Return the bars of (label, values), side by side"
+    chart = _chart(
+        pygal.Bar, (DARK, MIDDLE, LIGHT), formatter, spacing=14,
+        legend_at_bottom_columns=len(series))
+    chart.x_labels = labels
+    for label, values in series:
+        chart.add(label, _floats(values))
+    return _render(chart)
+
+
+def lines(labels, series, formatter, maximum=None):
+    "Return the lines of (label, values), each with its own dash"
+    series = [(label, _floats(values)) for label, values in series]
+    if maximum is None:
+        maximum = 1.1 * max((
+                v for _, values in series for v in values if v is not None),
+            default=1)
+    chart = _chart(
+        pygal.Line, (DARK, ACCENT, MIDDLE, '#111111'), formatter,
+        height=230, range=(0, maximum),
+        include_x_axis=True, margin_right=40,
+        allow_interruptions=True, legend_at_bottom_columns=len(series))
+    chart.x_labels = labels
+    for (label, values), dash in zip(
+            series, [None, '8,4', '2,4', '10,3,2,3']):
+        stroke = {'width': 3}
+        if dash:
+            stroke['dasharray'] = dash
+        chart.add(
+            label, values, stroke_style=stroke, dots_size=4)
+    return _render(chart)
+
+
+def shares(values, formatter):
+    "Return the horizontal bars of (label, value), the largest on top"
+    values = sorted(values, key=lambda v: v[1])
+    chart = _chart(
+        pygal.HorizontalBar, (DARK,), formatter,
+        height=70 + 35 * len(values), show_legend=False, spacing=14)
+    chart.x_labels = [
+        f'{label} – {formatter(float(value))}' for label, value in values]
+    chart.add(None, [float(value) for _, value in values])
+    return _render(chart)
+
+
+def _floats(values):
+    return [None if v is None else float(v) for v in values]

@@ -1,0 +1,180 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from decimal import Decimal
+from itertools import groupby
+
+from genshi.input import XML
+
+from trytond.i18n import gettext
+from trytond.pool import Pool
+from trytond.report import Report
+
+from . import chart
+
+FIGURES = [
+    'gross_revenue', 'concessions', 'concession_rate', 'net_revenue',
+    'buyback_principal', 'buyback_interest', 'buyback_paid',
+    'imputed_revenue', 'actual',
+    'target', 'attainment', 'interactions', 'tension_customer',
+    'tension_partner', 'tension_staff']
+MONTHS = [
+    'gross_revenue', 'concessions', 'net_revenue', 'buyback_paid',
+    'imputed_revenue', 'target']
+PHASES = [
+    'monthly_gross_revenue', 'monthly_concessions',
+    'monthly_imputed_revenue', 'tension_customer', 'tension_partner',
+    'tension_staff']
+LEDGER = ['ledger_revenue', 'booked_concessions']
+
+
+class ReviewReport(Report):
+    __name__ = 'prm.review'
+
+    @classmethod
+    def get_context(cls, records, header, data):
+        pool = Pool()
+        FieldAccess = pool.get('ir.model.field.access')
+        Finding = pool.get('prm.review.finding')
+        Lang = pool.get('ir.lang')
+        Milestone = pool.get('prm.separation.milestone')
+        Phase = pool.get('prm.separation.phase')
+        Review = pool.get('prm.review')
+        context = super().get_context(records, header, data)
+        review = Review(context['record'].id)
+        lang = Lang.get()
+        access = FieldAccess.get_access(['prm.review'])['prm.review']
+        staff = access.get('tension_staff', {}).get('read', True)
+        names = [n for n in FIGURES if staff or n != 'tension_staff']
+        definitions = Review.fields_get([
+                *FIGURES, *LEDGER, 'tension', 'net_difference',
+                'actual_difference', 'unexplained'])
+        labels = {n: d['string'] for n, d in definitions.items()}
+
+        def selection(Model, name):
+            return dict(Model.fields_get([name])[name]['selection'])
+
+        def money(value, digits=None):
+            if value is None:
+                return '–'
+            return lang.currency(
+                value, review.currency, grouping=True, digits=digits)
+
+        def units(value):
+            return money(Decimal(round(value)), digits=0)
+
+        def percent(value):
+            if value is None:
+                return '–'
+            return lang.format_number(100 * Decimal(str(value)), 1) + '\u00a0%'
+
+        def date(value):
+            return lang.strftime(value) if value else '–'
+
+        def month(value):
+            return value.strftime('%m/%Y')
+
+        def show(name, value):
+            if value is None:
+                return '–'
+            field = getattr(Review, name)._field
+            if name == 'interactions':
+                return lang.format_number(value)
+            if field._type == 'numeric' and not hasattr(field, 'currency'):
+                return percent(value)
+            return money(value)
+
+        def figure(name):
+            value = getattr(review, name)
+            compared = getattr(review, f'compare_{name}')
+            change = None
+            if value is not None and compared is not None:
+                change = value - compared
+            return labels[name], *(
+                show(name, v) for v in [value, compared, change])
+
+        months = review.all_months
+        document = review.document
+        context.update(
+            review=review, document=document, lang=lang,
+            labels=labels, months=months, month_names=MONTHS,
+            help={n: definitions[n]['help'] for n in [*LEDGER, *names]},
+            separation=cls._separation(review, document),
+            differences=[
+                d for d in review.differences if d.kind == 'concession'],
+            money=money, percent=percent, date=date, month=month, show=show,
+            figures=[figure(n) for n in names], number=lang.format_number,
+            kinds=selection(Milestone, 'kind'),
+            phases=[
+                (party, list(phases)) for party, phases in groupby(
+                    document['phases'], key=lambda p: p['party'])],
+            phase_names=[
+                n for n in PHASES if staff or n != 'tension_staff'],
+            phase_labels={
+                n: d['string'] for n, d in Phase.fields_get(PHASES).items()},
+            phase_kinds=selection(Phase, 'phase'),
+            states=selection(Review, 'state'),
+            finding_kinds=selection(Finding, 'kind'),
+            findings={
+                k: [f for f in review.findings if f.kind == k]
+                for k in selection(Finding, 'kind')},
+            charts=cls._charts(
+                review, document, months, labels, names, units, percent))
+        return context
+
+    @classmethod
+    def _separation(cls, review, document):
+        "Return the result of the activity beside the cost of the separation"
+        concessions = sum((
+                r['amount'] for r in document['concessions']
+                if r['separation']), Decimal(0))
+        other = review.concessions - concessions
+        return {
+            'concessions': concessions,
+            'other_concessions': other,
+            'activity': review.gross_revenue - other,
+            'cost': concessions + review.buyback_paid,
+            }
+
+    @classmethod
+    def _charts(
+            cls, review, document, months, labels, names, units, percent):
+        x_labels = [date.strftime('%m/%y') for date, _ in months]
+
+        def series(names):
+            return [
+                (labels[n], [values[n] for _, values in months])
+                for n in names]
+
+        charts = {
+            'bridge': chart.bridge([
+                    (labels['gross_revenue'], review.gross_revenue, True),
+                    (labels['concessions'], -review.concessions, False),
+                    (labels['net_revenue'], review.net_revenue, True),
+                    (gettext('prm.msg_review_principal'),
+                        -review.buyback_principal, False),
+                    (gettext('prm.msg_review_interest'),
+                        -review.buyback_interest, False),
+                    (labels['imputed_revenue'],
+                        review.imputed_revenue, True),
+                    ], units),
+            'months': chart.bars(
+                x_labels, series(
+                    ['gross_revenue', 'net_revenue', 'imputed_revenue']),
+                units),
+            'performance': chart.lines(
+                x_labels, [
+                    *series(['actual', 'target']),
+                    (gettext('prm.msg_review_top'),
+                        [document['smoothing']['level']] * len(months)),
+                    ], units),
+            'tension': chart.lines(
+                x_labels,
+                series([n for n in names if n.startswith('tension_')]),
+                percent, 1),
+            }
+        if document['concessions']:
+            charts['concessions'] = chart.shares(
+                [(r['reason'], r['amount'])
+                    for r in document['concessions']], units)
+        # As elements because the translation of the template escapes markup
+        return {n: XML(svg) for n, svg in charts.items()}
