@@ -22,3 +22,11 @@ class ManagerError(ValidationError):
 
 class SocialURLError(ValidationError):
     pass
+
+
+class AgreementStateError(UserError):
+    pass
+
+
+class AgreementDeleteError(AccessError):
+    pass

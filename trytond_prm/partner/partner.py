@@ -98,6 +98,8 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
     contacts = fields.One2Many(
         'prm.partner.contact', 'partner', "Contacts", states=_states_ended,
         help="The people to talk to.")
+    agreements = fields.One2Many(
+        'prm.agreement', 'partner', "Agreements", states=_states_ended)
     managers = fields.One2Many(
         'prm.partner.manager', 'partner', "Managers",
         states=_states_ended,
@@ -565,6 +567,7 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
         default = default.copy() if default is not None else {}
         default.setdefault('number', None)
         default.setdefault('managers', None)
+        default.setdefault('agreements', None)
         default.setdefault('children', None)
         default.setdefault('start_date', cls.default_start_date())
         default.setdefault('end_date', None)

@@ -156,13 +156,17 @@ class Erase(metaclass=PoolMeta):
 
     def to_erase(self, party_id):
         pool = Pool()
-        Partner = pool.get('prm.partner')
+        Agreement = pool.get('prm.agreement')
         Contact = pool.get('prm.partner.contact')
+        Partner = pool.get('prm.partner')
         return super().to_erase(party_id) + [
             (Partner, [('party', '=', party_id)], True,
                 ['description'],
                 [None]),
             (Contact, [('party', '=', party_id)], True,
                 ['role'],
+                [None]),
+            (Agreement, [('partner.party', '=', party_id)], True,
+                ['terms'],
                 [None]),
             ]
