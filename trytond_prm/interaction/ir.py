@@ -5,6 +5,7 @@ from trytond.transaction import Transaction
 
 _OWN_RULE_MODELS = {
     'prm.interaction',
+    'prm.interaction.reminder',
     'prm.interaction.transfer',
     }
 
@@ -38,6 +39,9 @@ class Cron(metaclass=PoolMeta):
     @classmethod
     def __setup__(cls):
         super().__setup__()
-        cls.method.selection.append((
-                'prm.interaction|follow_managers',
-                "Pass Interactions to New Managers"))
+        cls.method.selection.extend([
+                ('prm.interaction|follow_managers',
+                    "Pass Interactions to New Managers"),
+                ('prm.interaction.reminder|send',
+                    "Send Reminders of Interactions"),
+                ])
