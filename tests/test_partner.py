@@ -125,6 +125,38 @@ class PartnerTestCase(unittest.TestCase):
                 self.assertEqual(partner.state, 'ended')
 
     @with_transaction()
+    def test_onboarding(self):
+        "The checklist of the type is done before the partner is active"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        Type = pool.get('prm.partner.type')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            type_ = Type(
+                name="Integrator",
+                steps=[{'name': "Training"}, {'name': "Contract"}])
+            type_.save()
+            partner, = create_partners(
+                company, type=type_.id, manager=employee.id)
+            self.assertFalse(partner.steps)
+            Partner.onboard([partner])
+            first, second = partner.steps
+            self.assertEqual(first.name, "Training")
+            first.done = True
+            first.save()
+            with self.assertRaisesRegex(
+                    PartnerStateError,
+                    r'To activate the partner "\[.*\] Party 0" you must do '
+                    'the step "Contract" before.'):
+                Partner.activate([partner])
+            second.done = True
+            second.save()
+            partner = Partner(partner.id)
+            Partner.activate([partner])
+            self.assertEqual(partner.state, 'active')
+
+    @with_transaction()
     def test_end_required(self):
         "The end needs a date and a reason"
         pool = Pool()

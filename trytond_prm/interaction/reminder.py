@@ -8,7 +8,7 @@ import trytond.config as config
 from trytond.i18n import gettext
 from trytond.model import ModelSQL, ModelView, Unique, fields
 from trytond.pool import Pool, PoolMeta
-from trytond.pyson import Eval
+from trytond.pyson import Bool, Eval
 from trytond.sendmail import send_message_transactional
 from trytond.tools import timezone as tz
 from trytond.tools.email_ import format_address, set_from_header
@@ -34,7 +34,7 @@ class InteractionReminder(ModelSQL, ModelView):
             ('before', '<=', _MAX_BEFORE),
             ],
         states={
-            'readonly': Eval('sent'),
+            'readonly': Bool(Eval('sent')),
             },
         help="How long before the interaction the employee is reminded.")
     sent = fields.DateTime("Sent", readonly=True)

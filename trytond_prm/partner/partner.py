@@ -38,6 +38,9 @@ class PartnerType(DeactivableMixin, ModelSQL, ModelView):
 
     name = fields.Char("Name", required=True, translate=True)
     description = fields.Text("Description", translate=True)
+    steps = fields.One2Many(
+        'prm.partner.type.step', 'type', "Onboarding Steps",
+        help="The checklist that a partner of the type gets at onboarding.")
 
     @classmethod
     def __setup__(cls):
@@ -98,6 +101,13 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
     contacts = fields.One2Many(
         'prm.partner.contact', 'partner', "Contacts", states=_states_ended,
         help="The people to talk to.")
+    steps = fields.One2Many(
+        'prm.partner.step', 'partner', "Onboarding Steps",
+        states={
+            'readonly': Eval('state') != 'onboarding',
+            'invisible': Eval('state') == 'prospect',
+            },
+        help="What must be done before the partner is active.")
     agreements = fields.One2Many(
         'prm.agreement', 'partner', "Agreements", states=_states_ended)
     managers = fields.One2Many(
@@ -568,6 +578,7 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
         default.setdefault('number', None)
         default.setdefault('managers', None)
         default.setdefault('agreements', None)
+        default.setdefault('steps', None)
         default.setdefault('children', None)
         default.setdefault('start_date', cls.default_start_date())
         default.setdefault('end_date', None)
@@ -657,13 +668,29 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
     @ModelView.button
     @Workflow.transition('onboarding')
     def onboard(cls, partners):
-        pass
+        "Give the partners the checklist of their type"
+        pool = Pool()
+        Step = pool.get('prm.partner.step')
+        steps = [{
+                'partner': partner.id,
+                'sequence': step.sequence,
+                'name': step.name,
+                } for partner in partners if partner.type
+            for step in partner.type.steps]
+        if steps:
+            Step.create(steps)
 
     @classmethod
     @ModelView.button
     @Workflow.transition('active')
     def activate(cls, partners):
-        pass
+        for partner in partners:
+            for step in partner.steps:
+                if not step.done:
+                    raise PartnerStateError(gettext(
+                            'prm.msg_partner_step_open',
+                            partner=partner.rec_name,
+                            step=step.rec_name))
 
     @classmethod
     @ModelView.button
