@@ -4,6 +4,7 @@ import datetime as dt
 import unittest
 from unittest.mock import patch
 
+from trytond import backend
 from trytond.exceptions import UserError
 from trytond.model.exceptions import (
     AccessError, RequiredValidationError, SQLConstraintError)
@@ -467,6 +468,35 @@ class InteractionTestCase(unittest.TestCase):
                 with self.subTest(name=name, few=few, many=many):
                     self.assertLessEqual(many, few + 6)
                     self.assertLessEqual(few, 30)
+
+    @with_transaction()
+    def test_timeline_index(self):
+        "The timelines are read from an index"
+        pool = Pool()
+        Interaction = pool.get('prm.interaction')
+        company = create_company()
+        cursor = Transaction().connection.cursor()
+        with set_company(company):
+            partners = create_partners(company, 20)
+            for partner in partners:
+                create_interactions(
+                    *[{'date': NOW - i * DAY} for i in range(20)],
+                    party=partner.party.id)
+            if backend.name == 'sqlite':
+                explain, index = 'EXPLAIN QUERY PLAN ', 'USING INDEX'
+            else:
+                # So few records would be faster without index
+                cursor.execute('SET LOCAL enable_seqscan = off')
+                explain, index = 'EXPLAIN ', 'Index Cond'
+            for name, record in [
+                    ('partner', partner), ('party', partner.party)]:
+                query, params = Interaction.search(
+                    [(name, '=', record.id)], limit=10, query=True)
+                cursor.execute(explain + query, params)
+                plan = '\n'.join(str(r) for r in cursor)
+                with self.subTest(name=name, plan=plan):
+                    self.assertIn(index, plan)
+                    self.assertRegex(plan, rf'[(]"?{name}"? ?=')
 
     @with_transaction()
     def test_replace(self):

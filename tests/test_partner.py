@@ -860,6 +860,27 @@ class PartyTestCase(unittest.TestCase):
                 Partner.search([('party', '=', destination.id)]), [partner])
 
     @with_transaction()
+    def test_replace_contact(self):
+        "A replaced person is a contact once"
+        pool = Pool()
+        Contact = pool.get('prm.partner.contact')
+        company = create_company()
+        with set_company(company):
+            a, b = create_partners(company, 2)
+            source, destination = create_parties(2, name="Person")
+            Contact.create([
+                    {'partner': a.id, 'party': source.id},
+                    {'partner': a.id, 'party': destination.id},
+                    {'partner': b.id, 'party': source.id},
+                    ])
+            self.replace(source, destination)
+            contacts = Contact.search([('party', '=', destination.id)])
+            self.assertEqual({c.partner for c in contacts}, {a, b})
+            self.assertEqual(len(contacts), 2)
+            self.assertEqual(
+                Contact.search([('party', '=', source.id)]), [])
+
+    @with_transaction()
     def test_replace_both_open(self):
         "Two open partners cannot become one"
         company = create_company()

@@ -448,7 +448,9 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
                                 }])]
             values['manager'] = None
         with Transaction().set_context(_prm_handover=True):
-            return super().create(vlist)
+            partners = super().create(vlist)
+        # Without the context of the creation
+        return cls.browse(partners)
 
     @classmethod
     def _set_number(cls, vlist):

@@ -120,6 +120,7 @@ class Replace(metaclass=PoolMeta):
 
     def transition_replace(self):
         pool = Pool()
+        Contact = pool.get('prm.partner.contact')
         Partner = pool.get('prm.partner')
         companies = set()
         for partner in Partner.search([
@@ -134,6 +135,11 @@ class Replace(metaclass=PoolMeta):
                         destination=self.ask.destination.rec_name,
                         company=partner.company.rec_name))
             companies.add(partner.company)
+        # Who is already a contact does not become it twice
+        Contact.delete(Contact.search([
+                    ('party', '=', self.ask.source.id),
+                    ('partner.contacts.party', '=', self.ask.destination.id),
+                    ]))
         return super().transition_replace()
 
 
