@@ -810,7 +810,8 @@ class Buyback(Workflow, ModelSQL, ModelView):
                             buyback, line.account, line.party].append(line)
         Line.reconcile(*to_reconcile.values())
         transactions = [
-            t for b in buybacks for t in b.share_transactions
+            t for t in ShareTransaction.browse([
+                    t.id for b in buybacks for t in b.share_transactions])
             if t.state == 'posted' and t.kind != 'reversal'
             and not t.reversed_by]
         if transactions:

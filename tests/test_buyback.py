@@ -1,0 +1,850 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+import json
+import unittest
+from collections import defaultdict
+from decimal import Decimal
+from functools import wraps
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from trytond.model.exceptions import AccessError
+from trytond.modules.account.tests import get_fiscalyear
+from trytond.modules.account_invoice.tests import set_invoice_sequences
+from trytond.modules.company.tests import create_company, set_company
+from trytond.modules.prm.trytond_prm.associate.exceptions import (
+    BuybackAccountError, BuybackCancelError, BuybackScheduleError,
+    BuybackTermsError, ShareHoldingError)
+from trytond.pool import Pool
+from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.transaction import Transaction, check_access
+
+from .tools import count_statements
+
+date = dt.date.fromisoformat
+
+
+class World:
+    "A company with a chart of accounts and two associates"
+
+    def __init__(self, company):
+        pool = Pool()
+        FiscalYear = pool.get('account.fiscalyear')
+        Journal = pool.get('account.journal')
+        Party = pool.get('party.party')
+        ShareClass = pool.get('prm.share.class')
+        self.company = company
+        fiscalyears = []
+        for year in [2007, 2008, dt.date.today().year]:
+            fiscalyear = set_invoice_sequences(
+                get_fiscalyear(company, dt.date(year, 6, 1)))
+            fiscalyear.save()
+            fiscalyears.append(fiscalyear)
+        FiscalYear.create_period(fiscalyears)
+
+        self.payable = self.create_account(
+            "Associates", 'balance', payable=True,
+            reconcile=True, party_required=True)
+        self.expense = self.create_account(
+            "Interest", 'income', expense=True)
+        self.cash = self.create_account("Bank", 'balance')
+        self.capital = self.create_account("Capital", 'balance')
+        self.premium = self.create_account("Reserves", 'balance')
+        self.journal, = Journal.search([('code', '=', 'MISC')])
+        self.cash_journal, = Journal.search(
+            [('type', '=', 'cash')], limit=1)
+        self.leaver, self.other = Party.create(
+            [{'name': "Leaver"}, {'name': "Other"}])
+        self.share_class = ShareClass(
+            name="Ordinary", nominal_value=Decimal('10.00'))
+        self.share_class.save()
+        self.issue(self.leaver, 1000)
+
+    def create_account(
+            self, name, statement, reconcile=False, party_required=False,
+            **type_):
+        pool = Pool()
+        Account = pool.get('account.account')
+        AccountType = pool.get('account.account.type')
+        type_ = AccountType(
+            company=self.company, name=name, statement=statement, **type_)
+        type_.save()
+        account = Account(
+            company=self.company, name=name, type=type_,
+            reconcile=reconcile, party_required=party_required)
+        account.save()
+        return account
+
+    def issue(self, party, quantity):
+        ShareTransaction = Pool().get('prm.share.transaction')
+        transaction = ShareTransaction(
+            kind='issue', date=dt.date(2004, 3, 1), quantity=quantity,
+            share_class=self.share_class, party_to=party)
+        transaction.save()
+        ShareTransaction.post([transaction])
+
+    def values(self, **values):
+        return {
+            'party': self.leaver.id,
+            'share_class': self.share_class.id,
+            'quantity': 1000,
+            'unit_price': Decimal('48'),
+            'announcement_date': dt.date(2007, 9, 1),
+            'signature_date': dt.date(2007, 10, 31),
+            'number_of_instalments': 4,
+            'period_months': 3,
+            'interest_rate': Decimal('0.05'),
+            'journal': self.journal.id,
+            'account_payable': self.payable.id,
+            'account_debit': self.capital.id,
+            'account_premium': self.premium.id,
+            'account_interest': self.expense.id,
+            **values}
+
+    def create(self, state='draft', **values):
+        Buyback = Pool().get('prm.buyback')
+        buyback, = Buyback.create([self.values(**values)])
+        self.go(buyback, state)
+        return buyback
+
+    def go(self, buyback, state):
+        Buyback = Pool().get('prm.buyback')
+        steps = ['announced', 'signed', 'running']
+        if state in steps:
+            if buyback.method != 'custom':
+                Buyback.generate_schedule([buyback])
+            for step in steps[:steps.index(state) + 1]:
+                method = {
+                    'announced': Buyback.announce,
+                    'signed': Buyback.sign,
+                    'running': Buyback.run,
+                    }[step]
+                method([buyback])
+            Buyback.process([buyback])
+
+    def post_due_interest(self, day):
+        Buyback = Pool().get('prm.buyback')
+        Buyback.post_due_interest(date(day))
+
+    def pay(self, day, amount, lines=(), party=None, reconcile=True):
+        "Post a payment, reconcile it with the lines and follow it"
+        pool = Pool()
+        Line = pool.get('account.move.line')
+        Move = pool.get('account.move')
+        Period = pool.get('account.period')
+        amount = Decimal(amount)
+        move = Move(
+            company=self.company, journal=self.cash_journal, date=date(day),
+            period=Period.find(self.company, date=date(day)))
+        line = Line(
+            account=self.payable, party=party or self.leaver, debit=amount)
+        move.lines = [line, Line(account=self.cash, credit=amount)]
+        move.save()
+        Move.post([move])
+        line, = [l for l in move.lines if l.account == self.payable]
+        if reconcile and lines:
+            Line.reconcile([line, *lines])
+        self.process()
+        return line
+
+    def process(self):
+        Buyback = Pool().get('prm.buyback')
+        Buyback.process(Buyback.search([]))
+
+    def lines(self, *instalments):
+        return [
+            l for i in instalments for l in [i.line, i.interest_line] if l]
+
+    def payments(self, *domain):
+        Payment = Pool().get('prm.buyback.payment')
+        return [
+            (p.date.isoformat(), p.instalment.sequence, p.principal,
+                p.interest)
+            for p in Payment.search(
+                domain, order=[('date', 'ASC'), ('id', 'ASC')])]
+
+    def balance(self):
+        with Transaction().set_context(fiscalyears=None, date=None):
+            Line = Pool().get('account.move.line')
+            return sum(
+                l.debit - l.credit for l in Line.search([
+                        ('account', '=', self.payable.id)]))
+
+
+def with_world(func):
+    @wraps(func)
+    @with_transaction()
+    def wrapper(self):
+        company = create_company()
+        with set_company(company):
+            return func(self, World(company))
+    return wrapper
+
+
+def states(buyback):
+    return [i.state for i in buyback.instalments]
+
+
+def count_own(statements):
+    """Count the statements that are not the own ones of the account module
+
+    It numbers the moves and creates the reconciliations one by one.
+    SQLite inserts the rows one by one, which counts once here.
+    """
+    count, previous = 0, None
+    for statement in statements:
+        statement = statement[:60]
+        if (not (statement.startswith('INSERT ') and statement == previous)
+                and not statement.startswith('UPDATE "account_move" ')):
+            count += 1
+        previous = statement
+    return count
+
+
+class BuybackTestCase(unittest.TestCase):
+    "Test buyback"
+    maxDiff = None
+
+    @classmethod
+    def setUpClass(cls):
+        activate_module('prm')
+
+    @with_world
+    def test_shortfall(self, world):
+        "A price below the nominal value credits the premium account"
+        buyback = world.create(
+            'running', unit_price=Decimal('8'), interest_rate=None)
+
+        self.assertEqual(
+            sorted(
+                (l.account.name, l.debit, l.credit)
+                for l in buyback.move.lines if l.account != world.payable),
+            [('Capital', Decimal(10000), 0), ('Reserves', 0, Decimal(2000))])
+
+    @with_world
+    def test_story(self, world):
+        "The payments of the story count at their dates"
+        world.issue(world.leaver, 750)
+        buyback = world.create(
+            'running', quantity=1750, unit_price=Decimal('39.9654'),
+            opposition_end=date('2007-11-20'), period_months=1)
+        world.post_due_interest('2008-02-29')
+        world.post_due_interest('2008-02-29')
+
+        self.assertEqual(
+            [(i.due_date.isoformat(), str(i.principal), str(i.interest),
+                    str(i.amount), str(i.outstanding_after))
+                for i in buyback.instalments], [
+                ('2007-11-30', '17484.86', '291.41', '17776.27', '52454.59'),
+                ('2007-12-31', '17484.86', '218.56', '17703.42', '34969.73'),
+                ('2008-01-31', '17484.86', '145.71', '17630.57', '17484.87'),
+                ('2008-02-29', '17484.87', '70.43', '17555.30', '0.00'),
+                ])
+
+        for instalment, day in zip(buyback.instalments, [
+                    '2007-11-30', '2008-01-09', '2008-01-31', '2008-02-29']):
+            world.pay(day, instalment.amount, world.lines(instalment))
+
+        months = defaultdict(Decimal)
+        for day, _, principal, interest in world.payments():
+            months[day[:7], 'principal'] += principal
+            months[day[:7], 'interest'] += interest
+        self.assertEqual(dict(months), {
+                ('2007-11', 'principal'): Decimal('17484.86'),
+                ('2007-11', 'interest'): Decimal('291.41'),
+                ('2008-01', 'principal'): Decimal('34969.72'),
+                ('2008-01', 'interest'): Decimal('364.27'),
+                ('2008-02', 'principal'): Decimal('17484.87'),
+                ('2008-02', 'interest'): Decimal('70.43'),
+                })
+        self.assertEqual(buyback.state, 'paid')
+        self.assertEqual(world.balance(), 0)
+        self.assertEqual(
+            {t.date for t in buyback.share_transactions},
+            {date('2008-02-29')})
+        self.assertEqual(
+            buyback.instalments[1].paid_date, date('2008-01-09'))
+
+    @with_world
+    def test_states(self, world):
+        "The state of an instalment follows the ledger"
+        Line = Pool().get('account.move.line')
+        Reconciliation = Pool().get('account.move.reconciliation')
+        buyback = world.create('running', interest_rate=None)
+        first, *_ = buyback.instalments
+        self.assertEqual(states(buyback), ['overdue'] * 4)
+
+        part = world.pay('2008-01-31', '5000.00')
+        self.assertEqual(states(buyback)[:2], ['partly_paid', 'overdue'])
+        self.assertEqual(first.paid_amount, Decimal(5000))
+        self.assertEqual(buyback.amount_due, Decimal(43000))
+
+        world.pay('2008-02-05', '7000.00', [part, first.line])
+        self.assertEqual(states(buyback)[:2], ['paid', 'overdue'])
+        self.assertEqual(first.paid_date, date('2008-02-05'))
+
+        Reconciliation.delete([first.line.reconciliation])
+        world.process()
+        self.assertEqual(states(buyback)[:2], ['partly_paid', 'overdue'])
+        self.assertEqual(world.payments(), [
+                ('2008-01-31', 1, Decimal(5000), 0),
+                ('2008-02-05', 1, Decimal(7000), 0),
+                ])
+
+        # An overpaid instalment is paid, the rest goes to the next one
+        rest = world.pay('2008-02-06', '1000.00')
+        self.assertEqual(states(buyback)[:2], ['partly_paid', 'partly_paid'])
+        Line.reconcile([part, first.line, *[
+                    l for l in Line.search([
+                            ('account', '=', world.payable.id),
+                            ('debit', '=', Decimal(7000))])]])
+        world.process()
+        self.assertEqual(states(buyback)[:2], ['paid', 'partly_paid'])
+        self.assertIsNone(rest.reconciliation)
+
+    @with_world
+    def test_taken_back(self, world):
+        "A payment taken back counts negative at its date"
+        Line = Pool().get('account.move.line')
+        Move = Pool().get('account.move')
+        Reconciliation = Pool().get('account.move.reconciliation')
+        buyback = world.create('running', interest_rate=None)
+        first, second, *_ = buyback.instalments
+        world.pay('2008-01-31', '12000.00', [first.line])
+        payment = world.pay('2008-04-30', '12000.00', [second.line])
+        Reconciliation.delete([payment.reconciliation])
+        reversal = payment.move.cancel(default={
+                'date': date('2008-05-15'),
+                'period': Pool().get('account.period').find(
+                    world.company, date=date('2008-05-15')).id,
+                })
+        Move.post([reversal])
+        reversed_, = [
+            l for l in reversal.lines if l.account == world.payable]
+        world.process()
+        expected = [
+            ('2008-01-31', 1, Decimal(12000), 0),
+            ('2008-04-30', 2, Decimal(12000), 0),
+            ('2008-05-15', 2, Decimal(-12000), 0),
+            ]
+        self.assertEqual(world.payments(), expected)
+        self.assertEqual(states(buyback)[:2], ['paid', 'overdue'])
+
+        Line.reconcile([payment, reversed_])
+        world.process()
+        self.assertEqual(world.payments(), expected)
+        self.assertEqual(states(buyback)[:2], ['paid', 'overdue'])
+
+        world.pay('2008-06-01', '12000.00', [second.line])
+        self.assertEqual(world.payments(), expected + [
+                ('2008-06-01', 2, Decimal(12000), 0)])
+        self.assertEqual(states(buyback)[:2], ['paid', 'paid'])
+
+    @with_world
+    def test_other_debt(self, world):
+        "What pays another debt of the associate is not a payment"
+        Line = Pool().get('account.move.line')
+        Move = Pool().get('account.move')
+        Period = Pool().get('account.period')
+        world.create('running', interest_rate=None)
+        move = Move(
+            company=world.company, journal=world.journal,
+            date=date('2008-01-15'),
+            period=Period.find(world.company, date=date('2008-01-15')))
+        debt = Line(
+            account=world.payable, party=world.leaver,
+            credit=Decimal(300), maturity_date=date('2008-02-15'))
+        move.lines = [debt, Line(account=world.expense, debit=Decimal(300))]
+        move.save()
+        Move.post([move])
+        debt, = [l for l in move.lines if l.account == world.payable]
+
+        world.pay('2008-02-15', '300.00', [debt])
+
+        self.assertEqual(world.payments(), [])
+
+    @with_world
+    def test_write_off(self, world):
+        "What is written off is waived and not paid"
+        pool = Pool()
+        Journal = pool.get('account.journal')
+        Line = pool.get('account.move.line')
+        WriteOff = pool.get('account.move.reconcile.write_off')
+        buyback = world.create('running', interest_rate=None)
+        journal, = Journal.create([{
+                    'name': "Write-Off", 'type': 'write-off'}])
+        write_off, = WriteOff.create([{
+                    'company': world.company.id,
+                    'name': "Waiver",
+                    'journal': journal.id,
+                    'debit_account': world.premium.id,
+                    'credit_account': world.premium.id,
+                    }])
+        *_, third, last = buyback.instalments
+        payment = world.pay('2008-07-31', '11640.00')
+        Line.reconcile(
+            [payment, third.line], writeoff=write_off,
+            date=date('2008-07-31'))
+        Line.reconcile(
+            [last.line], writeoff=write_off, date=date('2008-07-31'))
+        world.process()
+
+        self.assertEqual(states(buyback)[2:], ['paid', 'waived'])
+        self.assertEqual(
+            [i.paid_amount for i in buyback.instalments[2:]],
+            [Decimal(11640), 0])
+        self.assertEqual(
+            world.payments(), [('2008-07-31', 3, Decimal(11640), 0)])
+
+    @with_world
+    def test_reschedule(self, world):
+        "A rescheduled instalment is not paid before its new lines are"
+        pool = Pool()
+        Reschedule = pool.get('account.move.line.reschedule', type='wizard')
+        Term = pool.get('account.move.line.reschedule.term')
+        buyback = world.create('running')
+        world.post_due_interest('2008-01-31')
+        first = buyback.instalments[0]
+        with Transaction().set_context(date=None):
+            move, _ = Reschedule.reschedule_lines(
+                world.lines(first), world.journal, [
+                    Term(date=date('2030-01-31'), amount=Decimal('-8000')),
+                    Term(date=date('2030-02-28'), amount=Decimal('-4600')),
+                    ])
+        move.post()
+        world.process()
+
+        self.assertEqual(states(buyback)[0], 'pending')
+        self.assertEqual(first.paid_amount, 0)
+        self.assertEqual(world.payments(), [])
+        self.assertEqual(buyback.amount_due, Decimal(48600))
+        self.assertIn(move, buyback.additional_moves)
+
+        one, two = sorted(
+            (l for l in move.lines if l.maturity_date),
+            key=lambda l: l.maturity_date)
+        world.pay('2008-03-31', '8000.00', [one])
+        self.assertEqual(states(buyback)[0], 'partly_paid')
+        world.pay('2008-04-30', '4600.00', [two])
+        self.assertEqual(states(buyback)[0], 'paid')
+        self.assertEqual(world.payments(), [
+                ('2008-03-31', 1, Decimal(7400), Decimal(600)),
+                ('2008-04-30', 1, Decimal(4600), 0),
+                ])
+
+    @with_world
+    def test_delegate(self, world):
+        "A delegated instalment is not paid before the delegate is"
+        Delegate = Pool().get('account.move.line.delegate', type='wizard')
+        buyback = world.create('running', interest_rate=None)
+        first = buyback.instalments[0]
+        move = Delegate.delegate_lines(
+            [first.line], world.other, world.journal)
+        move.post()
+        world.process()
+
+        self.assertEqual(states(buyback)[0], 'overdue')
+        self.assertEqual(buyback.amount_due, Decimal(48000))
+
+        line, = [l for l in move.lines if l.party == world.other]
+        world.pay('2008-01-31', '12000.00', [line], party=world.other)
+        self.assertEqual(states(buyback)[0], 'paid')
+        self.assertEqual(
+            world.payments(), [('2008-01-31', 1, Decimal(12000), 0)])
+
+    @with_world
+    def test_cancel(self, world):
+        "A running buyback that is not paid is cancelled by reversal"
+        ShareHolding = Pool().get('prm.share.holding')
+        buyback = world.create('running', title_transfer='effective')
+        Buyback = Pool().get('prm.buyback')
+        world.post_due_interest('2008-01-31')
+        self.assertEqual(ShareHolding.search([]), [])
+
+        Buyback.cancel([buyback])
+
+        self.assertEqual(buyback.state, 'cancelled')
+        self.assertEqual(world.balance(), 0)
+        self.assertTrue(all(
+                l.reconciliation for m in buyback.moves
+                for l in m.move.lines if l.account == world.payable))
+        self.assertEqual(
+            [h.quantity for h in ShareHolding.search([])], [1000])
+        self.assertEqual(world.payments(), [])
+
+    @with_world
+    def test_cancel_paid(self, world):
+        "A buyback with a payment can not be cancelled"
+        Buyback = Pool().get('prm.buyback')
+        buyback = world.create('running', interest_rate=None)
+        world.pay('2008-01-31', '1.00')
+
+        with self.assertRaises(BuybackCancelError) as cm:
+            Buyback.cancel([buyback])
+
+        self.assertEqual(
+            cm.exception.message,
+            f'You can not cancel the buyback "{buyback.rec_name}" because '
+            f'the instalment "{buyback.rec_name} / 1" is paid or being paid.')
+
+    @with_world
+    def test_refuse_holding(self, world):
+        "More shares than held and not reserved can not be bought"
+        with self.assertRaises(ShareHoldingError) as cm:
+            world.create('announced', quantity=1001)
+        self.assertEqual(
+            cm.exception.message,
+            f'"{self.last(world)}" needs 1001 shares "Ordinary" of "Leaver" '
+            'who holds only 1000 of them on 09/01/2007.')
+
+        Buyback = Pool().get('prm.buyback')
+        Buyback.write(
+            Buyback.search([('state', '=', 'announced')]),
+            {'state': 'cancelled'})
+        world.create('announced', quantity=600)
+        with self.assertRaises(ShareHoldingError) as cm:
+            world.create('announced', quantity=401)
+        self.assertEqual(
+            cm.exception.message,
+            f'"{self.last(world)}" needs 401 shares "Ordinary" of "Leaver" '
+            'who holds 1000 of them on 09/01/2007, of which 600 are '
+            'reserved.')
+
+    def last(self, world):
+        Buyback = Pool().get('prm.buyback')
+        buyback, = Buyback.search([], order=[('id', 'DESC')], limit=1)
+        return buyback.rec_name
+
+    @with_world
+    def test_refuse_schedule(self, world):
+        "The instalments must sum to the price and respect the opposition"
+        Buyback = Pool().get('prm.buyback')
+        Instalment = Pool().get('prm.buyback.instalment')
+        buyback = world.create('announced')
+        Instalment.write(
+            [buyback.instalments[-1]], {'principal': Decimal('11999.99')})
+
+        with self.assertRaises(BuybackScheduleError) as cm:
+            Buyback.sign([buyback])
+        self.assertEqual(
+            cm.exception.message,
+            f'The instalments of the buyback "{buyback.rec_name}" sum to '
+            'usd47999.99 but the price is usd48000.00. Generate the '
+            'schedule or correct the instalments.')
+
+        Buyback.generate_schedule([buyback])
+        Buyback.write([buyback], {'opposition_end': date('2008-01-31')})
+        with self.assertRaises(BuybackScheduleError) as cm:
+            Buyback.sign([buyback])
+        self.assertEqual(
+            cm.exception.message,
+            f'The instalment "{buyback.rec_name} / 1" can not be due on '
+            '01/31/2008 because the creditors can oppose until 01/31/2008. '
+            'Change the due dates.')
+
+        Buyback.write([buyback], {'opposition_end': None})
+        Instalment.write(
+            [buyback.instalments[0]], {'due_date': date('2007-10-30')})
+        with self.assertRaises(BuybackScheduleError) as cm:
+            Buyback.sign([buyback])
+        self.assertEqual(
+            cm.exception.message,
+            f'The instalment "{buyback.rec_name} / 1" can not be due on '
+            '10/30/2007, before the signature on 10/31/2007.')
+
+    @with_world
+    def test_refuse_terms(self, world):
+        "The terms must be complete and are frozen by the signature"
+        Buyback = Pool().get('prm.buyback')
+        Instalment = Pool().get('prm.buyback.instalment')
+        buyback = world.create(signature_date=None)
+        with self.assertRaises(BuybackTermsError) as cm:
+            Buyback.generate_schedule([buyback])
+        self.assertEqual(
+            cm.exception.message,
+            'To continue you must fill the field "Signature Date" of the '
+            f'buyback "{buyback.rec_name}".')
+
+        Buyback.write([buyback], {
+                'signature_date': date('2007-10-31'),
+                'advance': Decimal('48000.01'),
+                })
+        with self.assertRaises(BuybackTermsError) as cm:
+            Buyback.generate_schedule([buyback])
+        self.assertEqual(
+            cm.exception.message,
+            f'The advance of the buyback "{buyback.rec_name}" can not be '
+            'greater than its price.')
+
+        Buyback.write([buyback], {'advance': None})
+        world.go(buyback, 'signed')
+        for field, value in [
+                ('unit_price', Decimal(50)), ('interest_rate', Decimal(0)),
+                ('quantity', 1)]:
+            with self.subTest(field=field):
+                with self.assertRaises(AccessError) as cm:
+                    Buyback.write([buyback], {field: value})
+                string = Buyback.fields_get([field])[field]['string']
+                self.assertEqual(
+                    cm.exception.message,
+                    f'You can not modify the field "{string}" of the '
+                    f'buyback "{buyback.rec_name}" in its state.')
+        message = (
+            'You can not modify the field "Instalments" of the '
+            f'buyback "{buyback.rec_name}" in its state.')
+        for method in [
+                lambda: Instalment.write(
+                    [buyback.instalments[0]], {'principal': Decimal(1)}),
+                lambda: Instalment.delete([buyback.instalments[0]]),
+                lambda: Instalment.copy([buyback.instalments[0]]),
+                lambda: Buyback.generate_schedule([buyback]),
+                ]:
+            with self.assertRaises(AccessError) as cm:
+                method()
+            self.assertEqual(cm.exception.message, message)
+        with self.assertRaises(AccessError) as cm:
+            Buyback.delete([buyback])
+        self.assertEqual(
+            cm.exception.message,
+            f'You can not delete the buyback "{buyback.rec_name}" because '
+            'it is not draft. Cancel it instead.')
+
+    @with_world
+    def test_refuse_buyer(self, world):
+        "The buyer is another party than the associate"
+        Buyback = Pool().get('prm.buyback')
+        with self.assertRaises(BuybackTermsError) as cm:
+            world.create(route='third_party', buyer=world.leaver.id)
+        self.assertEqual(
+            cm.exception.message,
+            f'The buyback "{self.last(world)}" can not sell the shares of '
+            '"Leaver" to itself. Change the buyer.')
+        Buyback.delete(Buyback.search([]))
+        with self.assertRaises(BuybackTermsError) as cm:
+            world.create(buyer=world.other.id)
+        self.assertEqual(
+            cm.exception.message,
+            f'The buyback "{self.last(world)}" can have a buyer only if the '
+            'shares are sold to a third party. Remove the buyer or change '
+            'the route.')
+
+    @with_world
+    def test_refuse_accounts(self, world):
+        "The accounts must be filled to run"
+        Buyback = Pool().get('prm.buyback')
+        for name in [
+                'journal', 'account_payable', 'account_debit',
+                'account_premium', 'account_interest']:
+            with self.subTest(name=name):
+                buyback = world.create(
+                    'signed', quantity=100, **{name: None})
+                with self.assertRaises(BuybackAccountError) as cm:
+                    Buyback.run([buyback])
+                string = Buyback.fields_get([name])[name]['string']
+                self.assertEqual(
+                    cm.exception.message,
+                    'To post the entries of the buyback '
+                    f'"{buyback.rec_name}" you must fill its field '
+                    f'"{string}", or in the configuration for the next '
+                    'buybacks.')
+
+    @with_world
+    def test_copy(self, world):
+        "A copy starts again"
+        Buyback = Pool().get('prm.buyback')
+        buyback = world.create('running')
+
+        copy, = Buyback.copy([buyback])
+
+        self.assertEqual(copy.state, 'draft')
+        self.assertNotEqual(copy.number, buyback.number)
+        self.assertEqual(copy.price, buyback.price)
+        self.assertIsNone(copy.move)
+        self.assertIsNone(copy.signature_date)
+        self.assertFalse(copy.instalments + copy.share_transactions)
+
+    @with_world
+    def test_search(self, world):
+        "The computed fields are searched"
+        Buyback = Pool().get('prm.buyback')
+        Instalment = Pool().get('prm.buyback.instalment')
+        buyback = world.create('running', quantity=500)
+        draft = world.create(quantity=500)
+        first = buyback.instalments[0]
+        self.assertEqual(buyback.next_due_date, date('2008-01-31'))
+        for domain, expected in [
+                ([('move', '=', buyback.move.id)], [buyback]),
+                ([('move', '=', None)], [draft]),
+                ([('move', '!=', None)], [buyback]),
+                ([('additional_moves', '=', None)], [draft, buyback]),
+                ([('next_due_date', '<', date('2008-02-01'))], [buyback]),
+                ([('next_due_date', '>=', date('2008-02-01'))], []),
+                ([('next_due_date', '=', None)], [draft]),
+                ([('next_due_date', '!=', None)], [buyback]),
+                ([('rec_name', '=', "Leaver")], [draft, buyback]),
+                ]:
+            with self.subTest(domain=domain):
+                self.assertEqual(Buyback.search(domain), expected)
+        self.assertEqual(
+            Instalment.search([('line', '=', first.line.id)]), [first])
+        self.assertEqual(
+            len(Instalment.search([('interest_line', '=', None)])), 4)
+        self.assertEqual(
+            len(Instalment.search([('line', '!=', None)])), 4)
+
+    @with_world
+    def test_access(self, world):
+        "Only the associates group reads buybacks"
+        pool = Pool()
+        ModelData = pool.get('ir.model.data')
+        User = pool.get('res.user')
+        buyback = world.create('running')
+        world.post_due_interest('2008-01-31')
+        world.pay(
+            '2008-01-31', '12600.00', world.lines(buyback.instalments[0]))
+        groups = {
+            name: ModelData.get_id(module, name) for module, name in [
+                ('prm', 'group_prm'), ('prm', 'group_prm_admin'),
+                ('prm', 'group_associate'), ('account', 'group_account')]}
+        models = [
+            'prm.buyback', 'prm.buyback.instalment', 'prm.buyback.payment',
+            'prm.buyback.instalment.line', 'prm.buyback-account.move']
+        for names, allowed in [
+                (['group_prm', 'group_prm_admin', 'group_account'], False),
+                (['group_associate'], True)]:
+            user, = User.create([{
+                        'name': names[0],
+                        'login': names[0],
+                        'companies': [('add', [world.company.id])],
+                        'company': world.company.id,
+                        'groups': [('add', [groups[n] for n in names])],
+                        }])
+            for name in models:
+                with self.subTest(model=name, allowed=allowed):
+                    Model = pool.get(name)
+                    with Transaction().set_user(user.id), \
+                            Transaction().set_context(
+                                User.get_preferences(context_only=True)), \
+                            check_access():
+                        if allowed:
+                            records = Model.search([])
+                            self.assertTrue(
+                                Model.read([r.id for r in records], ['id']))
+                        else:
+                            with self.assertRaises(AccessError):
+                                Model.read(
+                                    [r.id for r in Model.search([])], ['id'])
+
+    @with_transaction()
+    def test_statements(self):
+        "The number of statements does not follow the number of buybacks"
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        Instalment = pool.get('prm.buyback.instalment')
+        Party = pool.get('party.party')
+        company = create_company()
+        with set_company(company):
+            world = World(company)
+            counts = defaultdict(dict)
+
+            def measure(size):
+                parties = Party.create(
+                    [{'name': str(i)} for i in range(size)])
+                ShareTransaction = pool.get('prm.share.transaction')
+                ShareTransaction.post(ShareTransaction.create([{
+                                'kind': 'issue',
+                                'date': date('2004-03-01'),
+                                'quantity': 10,
+                                'share_class': world.share_class.id,
+                                'party_to': p.id,
+                                } for p in parties]))
+
+                def count(name, function, *args):
+                    with count_statements() as statements:
+                        result = function(*args)
+                    counts[name][size] = count_own(statements)
+                    return result
+
+                buybacks = count('create', Buyback.create, [
+                        world.values(
+                            party=p.id, quantity=10,
+                            title_transfer='effective')
+                        for p in parties])
+                count('schedule', Buyback.generate_schedule, buybacks)
+                count('announce', Buyback.announce, buybacks)
+                count('sign', Buyback.sign, buybacks)
+                count('run', Buyback.run, buybacks)
+                count('interest', world.post_due_interest, '2008-01-31')
+                count('process', Buyback.process, buybacks)
+                ids = [b.id for b in buybacks]
+                with Transaction().reset_context(), set_company(company):
+                    count('read', Buyback.read, ids,
+                        [n for n in Buyback._fields])
+                    instalments = [
+                        i.id for b in Buyback.browse(ids)
+                        for i in b.instalments]
+                    count('read instalments', Instalment.read, instalments,
+                        [n for n in Instalment._fields])
+                count('cancel', Buyback.cancel, Buyback.copy(buybacks))
+
+            measure(2)
+            measure(10)
+            measure(100)
+            for name, sizes in counts.items():
+                with self.subTest(name=name):
+                    self.assertLessEqual(
+                        sizes[100], sizes[10] + 5, json.dumps(counts))
+            self.assertLessEqual(counts['create'][100], 30)
+            self.assertLessEqual(counts['read'][100], 20)
+
+    @with_world
+    def test_waterfall(self, world):
+        "Payments that are not reconciled pay the oldest due first"
+        Party = Pool().get('party.party')
+
+        @given(
+            price=st.integers(min_value=1, max_value=10 ** 7),
+            count=st.integers(min_value=1, max_value=6),
+            payments=st.lists(
+                st.integers(min_value=1, max_value=40), max_size=6))
+        @settings(max_examples=15, deadline=None, phases=[Phase.generate])
+        def check(price, count, payments):
+            price = Decimal(price) / 100
+            party, = Party.create([{'name': "Associate"}])
+            world.issue(party, 1)
+            buyback = world.create(
+                'running', party=party.id, quantity=1, unit_price=price,
+                number_of_instalments=count)
+            world.post_due_interest('2008-12-31')
+            dues = [
+                [(i.sequence, name), getattr(i, name)]
+                for i in buyback.instalments
+                for name in ['interest', 'principal']
+                if getattr(i, name) and i.due_date <= date('2008-12-31')
+                or name == 'principal' and i.principal]
+            expected = defaultdict(Decimal)
+            for day, share in enumerate(payments, 1):
+                amount = (price * share / 40).quantize(Decimal('0.01'))
+                if not amount:
+                    continue
+                day = f'2008-03-{day:02}'
+                world.pay(day, amount, party=party)
+                while amount and dues:
+                    due, rest = dues[0]
+                    part = min(amount, rest)
+                    expected[day, *due] += part
+                    amount -= part
+                    dues[0][1] -= part
+                    if not dues[0][1]:
+                        dues.pop(0)
+            paid = {}
+            for day, sequence, principal, interest in world.payments(
+                    ('buyback', '=', buyback.id)):
+                if principal:
+                    paid[day, sequence, 'principal'] = principal
+                if interest:
+                    paid[day, sequence, 'interest'] = interest
+            self.assertEqual(paid, dict(expected))
+        check()
