@@ -314,9 +314,10 @@ def allocation_query(buybacks=None):
     """Return the SQL query of what each entry pays of each due
 
     The columns are company, buyback, instalment, due, nature, line, date,
-    posted, category (payment, own or waiver), amount in the currency of the
-    buyback and company_amount in the one of the company at the rate of the
-    entry. A payment taken back is negative at the date it is taken back.
+    posted, category (payment, own or waiver), kind (see above), amount in
+    the currency of the buyback and company_amount in the one of the company
+    at the rate of the entry.
+    A payment taken back is negative at the date it is taken back.
 
     Limited to the parties of the buybacks if given.
     """
@@ -362,6 +363,7 @@ def allocation_query(buybacks=None):
         position.date.as_('date'),
         position.posted.as_('posted'),
         position.category.as_('category'),
+        position.kind.as_('kind'),
         _amount((end - start) * sign).as_('amount'),
         Case(
             (position.local, _amount((end - start) * sign)),

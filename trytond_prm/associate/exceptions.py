@@ -70,3 +70,7 @@ class BuybackAccountError(UserError):
 
 class BuybackCancelError(UserError):
     pass
+
+
+class BuybackOverpayError(UserError):
+    pass
