@@ -14,9 +14,10 @@ from trytond.model.exceptions import AccessError
 from trytond.modules.account.tests import get_fiscalyear
 from trytond.modules.account_invoice.tests import set_invoice_sequences
 from trytond.modules.company.tests import create_company, set_company
+from trytond.modules.currency.tests import create_currency
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
-    BuybackAccountError, BuybackCancelError, BuybackScheduleError,
-    BuybackTermsError, ShareHoldingError)
+    BuybackAccountError, BuybackAmendmentError, BuybackCancelError,
+    BuybackScheduleError, BuybackTermsError, ShareHoldingError)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.transaction import Transaction, check_access
@@ -695,6 +696,252 @@ class BuybackTestCase(unittest.TestCase):
             len(Instalment.search([('line', '!=', None)])), 4)
 
     @with_world
+    def test_early_settlement(self, world):
+        "The interest stops at the early settlement"
+        buyback = world.create('running')
+        world.post_due_interest('2008-01-31')
+        world.pay(
+            '2008-01-31', '12600.00', world.lines(buyback.instalments[0]))
+
+        buyback.settle_early(date('2008-03-15'))
+        world.process()
+
+        _, *later = buyback.instalments
+        self.assertEqual(
+            [(i.due_date, i.principal, i.interest, i.outstanding_after)
+                for i in later], [
+                (date('2008-03-15'), Decimal(12000), Decimal(225),
+                    Decimal(24000)),
+                (date('2008-03-15'), Decimal(12000), 0, Decimal(12000)),
+                (date('2008-03-15'), Decimal(12000), 0, 0),
+                ])
+        self.assertEqual(
+            {l.maturity_date for l in world.lines(*later)},
+            {date('2008-03-15')})
+        self.assertEqual(buyback.amount_due, Decimal(36225))
+        self.assertEqual(buyback.next_due_date, date('2008-03-15'))
+        world.post_due_interest('2008-12-31')
+        world.pay('2008-03-15', '36225.00', world.lines(*later))
+        self.assertEqual(buyback.state, 'paid')
+        self.assertEqual(world.balance(), 0)
+        amendment, = buyback.amendments
+        self.assertEqual(
+            [l.interest for l in amendment.lines],
+            [Decimal(600), Decimal(450), Decimal(300), Decimal(150)])
+
+    @with_world
+    def test_early_settlement_waiver(self, world):
+        "A waiver of the early settlement is not paid"
+        Line = Pool().get('account.move.line')
+        buyback = world.create(
+            'running', account_waiver=world.premium.id)
+        world.post_due_interest('2008-01-31')
+        world.pay(
+            '2008-01-31', '12600.00', world.lines(buyback.instalments[0]))
+        with self.assertRaises(BuybackAmendmentError) as cm:
+            buyback.settle_early(date('2008-03-15'), Decimal('36000.01'))
+        self.assertEqual(
+            cm.exception.message,
+            f'The waiver of the buyback "{buyback.rec_name}" can not be '
+            'greater than the principal that remains.')
+
+        buyback.settle_early(date('2008-03-15'), Decimal('360.00'))
+
+        _, *later = buyback.instalments
+        self.assertEqual(buyback.amount_due, Decimal(35865))
+        waiver, = Line.search([
+                ('account', '=', world.payable.id),
+                ('debit', '=', Decimal(360))])
+        world.pay(
+            '2008-03-15', '35865.00', [waiver, *world.lines(*later)])
+        self.assertEqual(buyback.state, 'paid')
+        self.assertEqual(buyback.amount_paid, Decimal(48465))
+        self.assertEqual(world.balance(), 0)
+        self.assertEqual(
+            sum(p[2] for p in world.payments()), Decimal(47640))
+        with self.assertRaises(BuybackAmendmentError) as cm:
+            buyback.settle_early(date('2008-03-16'))
+        self.assertEqual(
+            cm.exception.message,
+            f'The buyback "{buyback.rec_name}" can not be amended because '
+            'it is not running or not paid by the company.')
+
+    @with_world
+    def test_acceleration(self, world):
+        "The default makes everything due with the late interest"
+        buyback = world.create(
+            'running', late_rate=Decimal('0.08'), cure_days=30)
+        with self.assertRaises(BuybackAmendmentError) as cm:
+            buyback.accelerate(date('2008-01-31'))
+        self.assertEqual(
+            cm.exception.message,
+            f'The buyback "{buyback.rec_name}" can not be accelerated '
+            'because no instalment is overdue at the notice date.')
+        world.post_due_interest('2008-01-31')
+
+        buyback.accelerate(date('2008-02-15'))
+
+        self.assertEqual(buyback.accelerated_on, date('2008-03-16'))
+        self.assertEqual(
+            [(i.due_date.isoformat(), i.interest, i.late_interest)
+                for i in buyback.instalments], [
+                ('2008-01-31', Decimal(600), Decimal('122.67')),
+                ('2008-03-16', Decimal('230.00'), 0),
+                ('2008-03-16', 0, 0),
+                ('2008-03-16', 0, 0),
+                ])
+        self.assertEqual(buyback.amount_due, Decimal('48952.67'))
+        with self.assertRaises(BuybackAmendmentError) as cm:
+            buyback.accelerate(date('2008-02-15'))
+        self.assertEqual(
+            cm.exception.message,
+            f'The buyback "{buyback.rec_name}" is already accelerated.')
+
+        buyback.charge_late_interest(date('2008-03-31'))
+        self.assertEqual(buyback.amount_due, Decimal('49102.00'))
+        with self.assertRaises(BuybackAmendmentError) as cm:
+            buyback.charge_late_interest(date('2008-03-31'))
+        self.assertEqual(
+            cm.exception.message,
+            f'The buyback "{buyback.rec_name}" has no late interest to '
+            'charge. Use a later date.')
+        lines = list({
+                p.line for i in buyback.instalments for p in i.lines})
+        self.assertEqual(len(lines), 7)
+        world.pay('2008-03-31', '49102.00', lines)
+        self.assertEqual(buyback.state, 'paid')
+        self.assertEqual(world.balance(), 0)
+
+    @with_world
+    def test_amend(self, world):
+        "An amendment changes the next due dates and the rate"
+        buyback = world.create('running')
+        world.post_due_interest('2008-01-31')
+        first, second, third, last = buyback.instalments
+        with self.assertRaises(BuybackAmendmentError) as cm:
+            buyback.amend(
+                date('2008-02-01'), {second: date('2008-02-01')})
+        self.assertEqual(
+            cm.exception.message,
+            f'The instalment "{second.rec_name}" must be open and due after '
+            'the amendment of 02/01/2008. Correct its due date.')
+        with self.assertRaises(BuybackAmendmentError):
+            buyback.amend(
+                date('2008-02-01'), {first: date('2008-05-01')})
+
+        buyback.amend(
+            date('2008-02-01'), {
+                second: date('2008-05-31'),
+                third: date('2008-08-31'),
+                }, rate=Decimal('0.06'))
+
+        self.assertEqual(
+            [(i.due_date.isoformat(), i.interest)
+                for i in buyback.instalments], [
+                ('2008-01-31', Decimal(600)),
+                ('2008-05-31', Decimal(720)),
+                ('2008-08-31', Decimal(360)),
+                ('2008-10-31', Decimal(120)),
+                ])
+        self.assertEqual(second.line.maturity_date, date('2008-05-31'))
+        self.assertEqual(buyback.interest_rate, Decimal('0.06'))
+        amendment, = buyback.amendments
+        with self.assertRaises(AccessError) as cm:
+            amendment.delete([amendment])
+        self.assertEqual(
+            cm.exception.message,
+            'You can not modify nor delete the amendment '
+            f'"{amendment.rec_name}".')
+
+    @with_world
+    def test_company_purchase(self, world):
+        "The company keeps the shares that it purchases"
+        buyback = world.create(
+            'running', route='company_purchase', title_transfer='effective',
+            effective_date=date('2007-11-05'), interest_rate=None,
+            account_premium=None)
+
+        self.assertEqual(
+            [(l.account, l.debit) for l in buyback.move.lines if l.debit],
+            [(world.capital, Decimal(48000))])
+        transaction, = buyback.share_transactions
+        self.assertEqual(
+            (transaction.kind, transaction.date, transaction.party_from),
+            ('repurchase', date('2007-11-05'), world.leaver))
+
+    @with_world
+    def test_currency(self, world):
+        "The cents of the conversion go to the last line"
+        pool = Pool()
+        Configuration = pool.get('account.configuration')
+        Journal = pool.get('account.journal')
+        Line = pool.get('account.move.line')
+        Move = pool.get('account.move')
+        Period = pool.get('account.period')
+        Rate = pool.get('currency.currency.rate')
+        chf = create_currency('CHF')
+        create_rates = [
+            (world.company.currency, '2007-01-01', '1'),
+            (chf, '2007-01-01', '1.6740'),
+            (chf, '2007-12-31', '1.6547'),
+            (chf, '2008-02-29', '1.5891'),
+            ]
+        Rate.delete(Rate.search([]))
+        Rate.create([{
+                    'currency': c.id, 'date': date(d), 'rate': Decimal(r)}
+                for c, d, r in create_rates])
+        journal, = Journal.create([{
+                    'name': "Exchange", 'type': 'write-off'}])
+        configuration = Configuration(1)
+        configuration.currency_exchange_journal = journal
+        configuration.currency_exchange_credit_account = world.expense
+        configuration.currency_exchange_debit_account = world.expense
+        configuration.save()
+        buyback = world.create(
+            'running', route='company_purchase', quantity=1,
+            unit_price=Decimal('30000.01'), currency=chf.id,
+            advance=Decimal('10000.00'), number_of_instalments=2,
+            period_months=2, interest_rate=None)
+
+        lines = [i.line for i in buyback.instalments]
+        self.assertEqual(
+            [(l.maturity_date.isoformat(), l.credit,
+                    l.amount_second_currency) for l in lines], [
+                ('2007-10-31', Decimal('5973.72'), Decimal('-10000.00')),
+                ('2007-12-31', Decimal('5973.72'), Decimal('-10000.00')),
+                ('2008-02-29', Decimal('5973.71'), Decimal('-10000.01')),
+                ])
+        paid = [Decimal('5973.72'), Decimal('6043.39'), Decimal('6292.88')]
+        for line, amount in zip(lines, paid):
+            day = line.maturity_date
+            move = Move(
+                company=world.company, journal=world.cash_journal, date=day,
+                period=Period.find(world.company, date=day))
+            move.lines = [
+                Line(
+                    account=world.payable, party=world.leaver, debit=amount,
+                    second_currency=chf,
+                    amount_second_currency=-line.amount_second_currency),
+                Line(account=world.cash, credit=amount)]
+            move.save()
+            Move.post([move])
+            payment, = [
+                l for l in move.lines if l.account == world.payable]
+            Line.reconcile([payment, line], date=day)
+        world.process()
+
+        self.assertEqual(
+            world.payments(), [
+                ('2007-10-31', 1, paid[0], 0),
+                ('2007-12-31', 2, paid[1], 0),
+                ('2008-02-29', 3, paid[2], 0),
+                ])
+        self.assertEqual(buyback.amount_paid, Decimal('30000.01'))
+        self.assertEqual(buyback.amount_due, 0)
+        self.assertEqual(buyback.state, 'paid')
+        self.assertEqual(world.balance(), 0)
+
+    @with_world
     def test_access(self, world):
         "Only the associates group reads buybacks"
         pool = Pool()
@@ -704,13 +951,15 @@ class BuybackTestCase(unittest.TestCase):
         world.post_due_interest('2008-01-31')
         world.pay(
             '2008-01-31', '12600.00', world.lines(buyback.instalments[0]))
+        buyback.settle_early(date('2008-03-15'))
         groups = {
             name: ModelData.get_id(module, name) for module, name in [
                 ('prm', 'group_prm'), ('prm', 'group_prm_admin'),
                 ('prm', 'group_associate'), ('account', 'group_account')]}
         models = [
             'prm.buyback', 'prm.buyback.instalment', 'prm.buyback.payment',
-            'prm.buyback.instalment.line', 'prm.buyback-account.move']
+            'prm.buyback.instalment.line', 'prm.buyback-account.move',
+            'prm.buyback.amendment', 'prm.buyback.amendment.line']
         for names, allowed in [
                 (['group_prm', 'group_prm_admin', 'group_account'], False),
                 (['group_associate'], True)]:

@@ -149,7 +149,9 @@ def _entries(due, own):
         where=due.reconciliation != Null,
         group_by=[due.account, due.party, due.currency, due.reconciliation])
     in_due = due.select(due.line)
+    waiver = own.select(own.move, where=own.kind == 'waiver')
     category = Case(
+        (move.id.in_(waiver), 'waiver'),
         (move.id.in_(own.select(own.move)), 'own'),
         (journal.type == 'write-off', 'waiver'),
         else_='payment')
@@ -328,7 +330,8 @@ def allocation_query(buybacks=None):
     currency = Currency.__table__()
 
     due = With(query=dues_query(buybacks))
-    own = With(query=buyback_move.select(buyback_move.move))
+    own = With(query=buyback_move.select(
+            buyback_move.move.as_('move'), buyback_move.kind.as_('kind')))
     entry = With(query=_entries(due, own))
     position = _positions(entry)
     scale = _scales(due, entry)

@@ -30,7 +30,8 @@ _TERMS = {
     'company', 'party', 'buyer', 'share_class', 'quantity', 'from_number',
     'unit_price', 'price', 'currency', 'route', 'title_transfer',
     'signature_date', 'method', 'advance', 'number_of_instalments',
-    'period_months', 'interest_rate', 'day_count'}
+    'period_months', 'interest_rate', 'day_count', 'late_rate',
+    'cure_days'}
 _SETTINGS = {
     'announcement_date', 'decision_date', 'opposition_end', 'effective_date',
     'journal', 'account_payable', 'account_debit', 'account_premium',
@@ -212,6 +213,30 @@ class Buyback(Workflow, ModelSQL, ModelView):
             ('act_360', "Actual/360"),
             ], "Day Count", required=True, sort=False, states=_signed(),
         help="How the days of interest are counted in the year.")
+    late_rate = fields.Numeric(
+        "Late Rate", digits=(None, 6),
+        domain=['OR',
+            ('late_rate', '=', None),
+            ('late_rate', '>=', 0),
+            ],
+        states=_signed(),
+        help="The rate per year of the interest on the overdue principal, "
+        "instead of the interest rate.")
+    cure_days = fields.Integer(
+        "Cure Days",
+        domain=['OR',
+            ('cure_days', '=', None),
+            ('cure_days', '>=', 0),
+            ],
+        states=_signed(),
+        help="The number of days between the formal notice and the "
+        "acceleration of all the instalments.")
+    accelerated_on = fields.Date(
+        "Accelerated on", readonly=True,
+        states={
+            'invisible': ~Eval('accelerated_on'),
+            },
+        help="The date on which all the instalments became due.")
     journal = fields.Many2One(
         'account.journal', "Journal", states=_running(),
         context={
@@ -258,9 +283,22 @@ class Buyback(Workflow, ModelSQL, ModelView):
             ],
         states=_running(),
         help="The expense account of the interest.")
+    account_waiver = fields.Many2One(
+        'account.account', "Waiver Account",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('type', '!=', None),
+            ('closed', '!=', True),
+            ],
+        states={
+            'readonly': Eval('state').in_(['paid', 'cancelled']),
+            },
+        help="The account credited with what the associate waives.")
     instalments = fields.One2Many(
         'prm.buyback.instalment', 'buyback', "Instalments",
         states=_signed())
+    amendments = fields.One2Many(
+        'prm.buyback.amendment', 'buyback', "Amendments", readonly=True)
     total_interest = fields.Function(Monetary(
             "Interest", currency='currency', digits='currency'),
         'get_total_interest')
@@ -433,6 +471,10 @@ class Buyback(Workflow, ModelSQL, ModelView):
     @classmethod
     def default_account_interest(cls):
         return cls._default_setting('account_interest')
+
+    @classmethod
+    def default_account_waiver(cls):
+        return cls._default_setting('account_waiver')
 
     @fields.depends('share_class')
     def on_change_with_numbered(self, name=None):
@@ -706,7 +748,8 @@ class Buyback(Workflow, ModelSQL, ModelView):
         default.setdefault('share_transactions')
         for name in [
                 'announcement_date', 'signature_date', 'decision_date',
-                'opposition_end', 'effective_date', 'instalments']:
+                'opposition_end', 'effective_date', 'instalments',
+                'amendments', 'accelerated_on']:
             default.setdefault(name)
         return super().copy(buybacks, default=default)
 
@@ -1152,10 +1195,8 @@ class Buyback(Workflow, ModelSQL, ModelView):
         entry at its due date, once whatever the number of calls.
         """
         pool = Pool()
-        BuybackMove = pool.get('prm.buyback-account.move')
         Date = pool.get('ir.date')
         Instalment = pool.get('prm.buyback.instalment')
-        Move = pool.get('account.move')
         context = Transaction().context
 
         if date is None:
@@ -1169,15 +1210,25 @@ class Buyback(Workflow, ModelSQL, ModelView):
         if context.get('company'):
             domain.append(('buyback.company', '=', context['company']))
         instalments = Instalment.search(domain, order=[('due_date', 'ASC')])
-        buybacks = cls.browse({i.buyback for i in instalments})
-        cls.claim(buybacks)
+        cls.claim({i.buyback for i in instalments})
+        cls._post_interest(instalments, date)
+
+    @classmethod
+    def _post_interest(cls, instalments, today):
+        """Post the interest of the instalments at their due date
+
+        Or today if the period of the due date is closed.
+        """
+        pool = Pool()
+        BuybackMove = pool.get('prm.buyback-account.move')
+        Move = pool.get('account.move')
         moves = []
         for instalment in instalments:
             buyback = instalment.buyback
             if buyback.route == 'third_party':
                 continue
             moves.append((
-                    buyback, buyback._get_interest_move(instalment, date)))
+                    buyback, buyback._get_interest_move(instalment, today)))
         Move.save([m for _, m in moves])
         BuybackMove.create([{
                     'buyback': b.id,
@@ -1264,6 +1315,7 @@ class BuybackMove(ModelSQL):
             ('interest', "Interest"),
             ('reschedule', "Reschedule"),
             ('delegation', "Delegation"),
+            ('waiver', "Waiver"),
             ('reversal', "Reversal"),
             ], "Kind", required=True, sort=False)
 

@@ -70,6 +70,10 @@ class Configuration(metaclass=PoolMeta):
             "Buyback Interest Account", _CONTEXT, *_ANY,
             help="The expense account of the interest."))
 
+    buyback_account_waiver = fields.MultiValue(_account(
+            "Buyback Waiver Account", _CONTEXT, *_ANY,
+            help="The account credited with what the associates waive."))
+
     @classmethod
     def multivalue_model(cls, field):
         pool = Pool()
@@ -143,3 +147,5 @@ class ConfigurationBuyback(ModelSQL, CompanyValueMixin):
         "Buyback Premium Account", _VALUE, *_ANY)
     buyback_account_interest = _account(
         "Buyback Interest Account", _VALUE, *_ANY)
+    buyback_account_waiver = _account(
+        "Buyback Waiver Account", _VALUE, *_ANY)

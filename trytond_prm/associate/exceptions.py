@@ -74,3 +74,7 @@ class BuybackCancelError(UserError):
 
 class BuybackOverpayError(UserError):
     pass
+
+
+class BuybackAmendmentError(UserError):
+    pass

@@ -82,6 +82,13 @@ class Instalment(ModelSQL, ModelView):
     amount = fields.Function(Monetary(
             "Amount", currency='currency', digits='currency'),
         'on_change_with_amount')
+    late_interest = fields.Function(Monetary(
+            "Late Interest", currency='currency', digits='currency',
+            states={
+                'invisible': ~Eval('late_interest', 0),
+                },
+            help="What is charged since the due date is over."),
+        'get_late_interest')
     outstanding_after = Monetary(
         "Outstanding", currency='currency', digits='currency', readonly=True,
         help="The principal that remains after this instalment.")
@@ -181,6 +188,14 @@ class Instalment(ModelSQL, ModelView):
     @classmethod
     def search_buyback_state(cls, name, clause):
         return [('buyback.state', *clause[1:])]
+
+    @classmethod
+    def get_late_interest(cls, instalments, name):
+        return {
+            i.id: sum(
+                (l.amount for l in i.lines if l.nature == 'late_interest'),
+                Decimal(0))
+            for i in instalments}
 
     @classmethod
     def get_lines(cls, instalments, names):
@@ -408,6 +423,7 @@ class InstalmentLine(ModelSQL):
     nature = fields.Selection([
             ('principal', "Principal"),
             ('interest', "Interest"),
+            ('late_interest', "Late Interest"),
             ], "Nature", required=True, sort=False)
     amount = Monetary(
         "Amount", currency='currency', digits='currency', required=True)
@@ -428,6 +444,7 @@ class InstalmentLine(ModelSQL):
             ('interest_unique',
                 Exclude(table,
                     (table.instalment, Equal),
+                    (table.nature, Equal),
                     (table.interest_date, Equal),
                     where=table.interest_date != Null),
                 'prm.msg_buyback_interest_unique'),

@@ -1,0 +1,597 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+from collections import defaultdict
+from decimal import Decimal
+
+from trytond.i18n import gettext
+from trytond.model import ModelSQL, ModelView, fields
+from trytond.model.exceptions import AccessError
+from trytond.modules.currency.fields import Monetary
+from trytond.pool import Pool, PoolMeta
+from trytond.transaction import Transaction
+from trytond.wizard import Button, StateTransition, StateView, Wizard
+
+from ..tools import spread
+from . import schedule
+from .allocation import allocation_query
+from .exceptions import BuybackAccountError, BuybackAmendmentError
+
+
+class Amendment(ModelSQL, ModelView):
+    __name__ = 'prm.buyback.amendment'
+    __string__ = "Buyback Amendment"
+
+    buyback = fields.Many2One(
+        'prm.buyback', "Buyback", required=True, readonly=True,
+        ondelete='CASCADE')
+    date = fields.Date("Date", required=True, readonly=True)
+    kind = fields.Selection([
+            ('amendment', "Amendment"),
+            ('early_settlement', "Early Settlement"),
+            ('acceleration', "Acceleration"),
+            ], "Kind", required=True, readonly=True, sort=False)
+    description = fields.Text("Description", readonly=True)
+    lines = fields.One2Many(
+        'prm.buyback.amendment.line', 'amendment', "Former Instalments",
+        readonly=True,
+        help="The instalments before the amendment.")
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls.__access__.add('buyback')
+        cls._order = [('date', 'DESC'), ('id', 'DESC')]
+
+    def get_rec_name(self, name):
+        return f'{self.buyback.rec_name} @ {self.date}'
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        return [('buyback.rec_name', *clause[1:])]
+
+    @classmethod
+    def check_modification(
+            cls, mode, amendments, values=None, external=False):
+        super().check_modification(
+            mode, amendments, values=values, external=external)
+        if mode in {'write', 'delete'}:
+            for amendment in amendments:
+                raise AccessError(
+                    gettext('prm.msg_buyback_amendment_modify',
+                        amendment=amendment.rec_name))
+
+    @classmethod
+    def record(cls, buyback, date, kind, description=None):
+        "Keep the instalments of the buyback as they are"
+        cls.create([{
+                    'buyback': buyback.id,
+                    'date': date,
+                    'kind': kind,
+                    'description': description,
+                    'lines': [('create', [{
+                                    'sequence': i.sequence,
+                                    'due_date': i.due_date,
+                                    'principal': i.principal,
+                                    'interest': i.interest,
+                                    'outstanding_after': i.outstanding_after,
+                                    } for i in buyback.instalments])],
+                    }])
+
+
+class AmendmentLine(ModelSQL, ModelView):
+    __name__ = 'prm.buyback.amendment.line'
+    __string__ = "Buyback Amendment Line"
+
+    amendment = fields.Many2One(
+        'prm.buyback.amendment', "Amendment", required=True, readonly=True,
+        ondelete='CASCADE')
+    sequence = fields.Integer("Sequence", readonly=True)
+    due_date = fields.Date("Due Date", readonly=True)
+    principal = Monetary(
+        "Principal", currency='currency', digits='currency', readonly=True)
+    interest = Monetary(
+        "Interest", currency='currency', digits='currency', readonly=True)
+    outstanding_after = Monetary(
+        "Outstanding", currency='currency', digits='currency', readonly=True)
+    currency = fields.Function(fields.Many2One(
+            'currency.currency', "Currency"),
+        'on_change_with_currency')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls.__access__.add('amendment')
+        cls._order = [('due_date', 'ASC'), ('id', 'ASC')]
+
+    @fields.depends('amendment', '_parent_amendment.buyback')
+    def on_change_with_currency(self, name=None):
+        if self.amendment and self.amendment.buyback:
+            return self.amendment.buyback.currency
+
+
+class Buyback(metaclass=PoolMeta):
+    __name__ = 'prm.buyback'
+
+    def _get_open_instalments(self, date):
+        """Return the instalments overdue at the date and the later ones
+
+        Those that are settled or being paid can not be amended.
+        """
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        if self.state != 'running' or self.route == 'third_party':
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_amend_running',
+                    buyback=self.rec_name))
+        ledgers = Instalment.get_ledgers([self])
+        overdue, later = [], []
+        for instalment in self.instalments:
+            ledger = ledgers.get(instalment.id)
+            if ledger and ledger.is_settled(instalment):
+                continue
+            if instalment.due_date > date:
+                if instalment.interest and instalment.interest_line:
+                    raise BuybackAmendmentError(
+                        gettext('prm.msg_buyback_amend_interest',
+                            instalment=instalment.rec_name))
+                later.append(instalment)
+            else:
+                overdue.append(instalment)
+        return overdue, later
+
+    def _get_interest_start(self, date):
+        "Return the last due date before the date, or the signature date"
+        return max(
+            [i.due_date for i in self.instalments if i.due_date <= date],
+            default=self.signature_date)
+
+    def _set_due_dates(self, dates, rate=None, start=None):
+        """Change the due dates of instalments not due yet
+
+        dates is by instalment; the interest is computed again from start.
+        """
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        Line = pool.get('account.move.line')
+        if rate is None:
+            rate = self.interest_rate or Decimal(0)
+        instalments = sorted(
+            dates, key=lambda i: (dates[i], i.due_date, i.sequence or 0))
+        rows = schedule.balance(
+            start,
+            [(i.kind, dates[i], i.principal) for i in instalments],
+            rate, self.day_count, self.currency.round)
+        to_write, lines = [], []
+        for sequence, instalment, row in zip(
+                sorted(i.sequence or 0 for i in instalments),
+                instalments, rows):
+            to_write.extend(([instalment], {
+                        'sequence': sequence,
+                        'due_date': row.due_date,
+                        'interest': row.interest,
+                        'outstanding_after': row.outstanding_after,
+                        }))
+            for portion in instalment.lines:
+                if not portion.line.reconciliation:
+                    lines.extend((
+                            [portion.line],
+                            {'maturity_date': row.due_date}))
+        with Transaction().set_context(_buyback_amendment=True):
+            Instalment.write(*to_write)
+        if lines:
+            Line.write(*lines)
+
+    def settle_early(self, date, waiver=None):
+        """Make due at the date all the instalments that are not yet
+
+        The interest is charged until the date only.
+        The waiver is an amount in the currency of the buyback.
+        """
+        pool = Pool()
+        Amendment = pool.get('prm.buyback.amendment')
+        Instalment = pool.get('prm.buyback.instalment')
+        self.claim([self])
+        _, later = self._get_open_instalments(date)
+        if not later:
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_amend_nothing',
+                    buyback=self.rec_name))
+        if waiver and waiver > sum(i.principal for i in later):
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_amend_waiver',
+                    buyback=self.rec_name))
+        start = self._get_interest_start(date)
+        Amendment.record(self, date, 'early_settlement')
+        self._set_due_dates(dict.fromkeys(later, date), start=start)
+        self._post_interest([
+                i for i in Instalment.browse(later) if i.interest], date)
+        if waiver:
+            self._post_waiver(date, waiver)
+        self.__class__.__queue__.process([self])
+
+    def _post_waiver(self, date, amount):
+        pool = Pool()
+        BuybackMove = pool.get('prm.buyback-account.move')
+        Line = pool.get('account.move.line')
+        Move = pool.get('account.move')
+        if not self.account_waiver:
+            raise BuybackAccountError(
+                gettext('prm.msg_buyback_account_missing',
+                    **self.__names__('account_waiver', self)))
+        company_amount = self._convert(amount, date)
+        line = Line(
+            account=self.account_payable, party=self.party,
+            debit=company_amount)
+        if self.currency != self.company.currency:
+            line.second_currency = self.currency
+            line.amount_second_currency = amount
+        move = self._get_move(date)
+        move.lines = [
+            line, self._get_line(self.account_waiver, -company_amount)]
+        move.save()
+        BuybackMove.create([{
+                    'buyback': self.id,
+                    'move': move.id,
+                    'kind': 'waiver',
+                    }])
+        Move.post([move])
+
+    def accelerate(self, notice_date):
+        """Make all the instalments due at the end of the cure delay
+
+        The interest and the late interest are charged until then.
+        """
+        pool = Pool()
+        Amendment = pool.get('prm.buyback.amendment')
+        Instalment = pool.get('prm.buyback.instalment')
+        if self.accelerated_on:
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_accelerated',
+                    buyback=self.rec_name))
+        self.claim([self])
+        date = notice_date + dt.timedelta(days=self.cure_days or 0)
+        overdue, later = self._get_open_instalments(date)
+        if not [i for i in overdue if i.due_date < notice_date]:
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_accelerate_overdue',
+                    buyback=self.rec_name))
+        # What was due must be charged before the rest becomes due
+        self._post_interest([
+                i for i in overdue if i.interest and not i.interest_line],
+            date)
+        start = self._get_interest_start(date)
+        Amendment.record(self, date, 'acceleration')
+        charges = self._get_late_interest(overdue, date)
+        if later:
+            self._set_due_dates(dict.fromkeys(later, date), start=start)
+            charges.extend(
+                (i, 'interest', i.interest)
+                for i in Instalment.browse(later) if i.interest)
+        self._post_charges(charges, date)
+        self.accelerated_on = date
+        self.save()
+
+    def charge_late_interest(self, date):
+        """Charge the late interest of the overdue principal until the date
+
+        It is simple, at the late rate, or the interest rate without one,
+        from the due date or the last date it was charged to.
+        """
+        self.claim([self])
+        overdue, _ = self._get_open_instalments(date)
+        charges = self._get_late_interest(overdue, date)
+        if not charges:
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_late_nothing',
+                    buyback=self.rec_name))
+        self._post_charges(charges, date)
+
+    def _get_late_interest(self, instalments, date):
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        rate = self.late_rate
+        if rate is None:
+            rate = self.interest_rate or Decimal(0)
+        paid = Instalment.get_principal_paid(self)
+        bases = defaultdict(list)
+        for instalment in instalments:
+            rest = instalment.principal - paid[instalment.id]
+            start = max(
+                [instalment.due_date] + [
+                    p.interest_date for p in instalment.lines
+                    if p.nature == 'late_interest' and p.interest_date])
+            if rest > 0 and start < date:
+                bases[start].append((instalment, rest))
+        charges = []
+        for start, group in sorted(bases.items()):
+            total = sum(r for _, r in group)
+            amounts = spread(
+                schedule.interest(
+                    total, rate, start, date, self.day_count,
+                    self.currency.round),
+                [r / total for _, r in group], self.currency.round)
+            charges.extend(
+                (i, 'late_interest', a)
+                for (i, _), a in zip(group, amounts) if a)
+        return charges
+
+    def _post_charges(self, charges, date):
+        "Post one line for charges that are (instalment, nature, amount)"
+        pool = Pool()
+        BuybackMove = pool.get('prm.buyback-account.move')
+        Move = pool.get('account.move')
+        Portion = pool.get('prm.buyback.instalment.line')
+        if not charges:
+            return
+        if not self.account_interest:
+            raise BuybackAccountError(
+                gettext('prm.msg_buyback_account_missing',
+                    **self.__names__('account_interest', self)))
+        amount = sum(a for _, _, a in charges)
+        company_amount = self._convert(amount, date)
+        payable = self._get_payable_line(
+            charges[0][0], amount, company_amount)
+        payable.maturity_date = date
+        payable.origin = None
+        move = self._get_move(date)
+        move.lines = [
+            self._get_line(self.account_interest, company_amount), payable]
+        move.save()
+        line, = [l for l in move.lines if l.account == self.account_payable]
+        BuybackMove.create([{
+                    'buyback': self.id,
+                    'move': move.id,
+                    'kind': 'interest',
+                    }])
+        Portion.create([{
+                    'instalment': i.id,
+                    'line': line.id,
+                    'nature': nature,
+                    'amount': amount,
+                    'interest_date': date,
+                    } for i, nature, amount in charges])
+        Move.post([move])
+
+    def amend(self, date, dates, rate=None, description=None):
+        """Change the due dates of instalments and the interest rate
+
+        dates is by instalment; those due until the date do not change.
+        """
+        pool = Pool()
+        Amendment = pool.get('prm.buyback.amendment')
+        Lang = pool.get('ir.lang')
+        lang = Lang.get()
+        self.claim([self])
+        _, later = self._get_open_instalments(date)
+        for instalment, due_date in dates.items():
+            if instalment not in later or due_date <= date:
+                raise BuybackAmendmentError(
+                    gettext('prm.msg_buyback_amend_date',
+                        instalment=instalment.rec_name,
+                        date=lang.strftime(date)))
+        if not later:
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_amend_nothing',
+                    buyback=self.rec_name))
+        start = self._get_interest_start(date)
+        Amendment.record(self, date, 'amendment', description)
+        self._set_due_dates(
+            {i: dates.get(i, i.due_date) for i in later}, rate=rate,
+            start=start)
+        if rate is not None:
+            with Transaction().set_context(_buyback_amendment=True):
+                self.__class__.write([self], {'interest_rate': rate})
+
+
+class Instalment(metaclass=PoolMeta):
+    __name__ = 'prm.buyback.instalment'
+
+    @classmethod
+    def get_principal_paid(cls, buyback):
+        "Return the principal paid or waived by instalment"
+        cursor = Transaction().connection.cursor()
+        query = allocation_query([buyback])
+        paid = defaultdict(Decimal)
+        cursor.execute(*query.select(
+                query.instalment, query.amount,
+                where=(query.buyback == buyback.id)
+                & (query.category != 'own')
+                & (query.nature == 'principal')))
+        for id_, amount in cursor:
+            paid[id_] += buyback.currency.round(Decimal(str(amount)))
+        return paid
+
+
+class _BuybackWizard(Wizard):
+    start_state = 'start'
+
+    def end(self):
+        return 'reload'
+
+
+class SettleEarly(_BuybackWizard):
+    __name__ = 'prm.buyback.settle_early'
+    __string__ = "Settle Buyback Early"
+
+    start = StateView(
+        'prm.buyback.settle_early.start',
+        'prm.buyback_settle_early_start_view_form', [
+            Button("Cancel", 'end', 'tryton-cancel'),
+            Button("Settle", 'settle', 'tryton-ok', default=True),
+            ])
+    settle = StateTransition()
+
+    def default_start(self, fields):
+        return {'currency': self.record.currency.id}
+
+    def transition_settle(self):
+        self.record.settle_early(self.start.date, self.start.waiver)
+        return 'end'
+
+
+class SettleEarlyStart(ModelView):
+    __name__ = 'prm.buyback.settle_early.start'
+    __string__ = "Settle Buyback Early"
+
+    date = fields.Date(
+        "Date", required=True,
+        help="The date at which all the instalments become due and until "
+        "which the interest is charged.")
+    waiver = Monetary(
+        "Waiver", currency='currency', digits='currency',
+        domain=['OR',
+            ('waiver', '=', None),
+            ('waiver', '>=', 0),
+            ],
+        help="The amount that the associate waives.")
+    currency = fields.Many2One(
+        'currency.currency', "Currency", readonly=True)
+
+
+class Accelerate(_BuybackWizard):
+    __name__ = 'prm.buyback.accelerate'
+    __string__ = "Accelerate Buyback"
+
+    start = StateView(
+        'prm.buyback.accelerate.start',
+        'prm.buyback_accelerate_start_view_form', [
+            Button("Cancel", 'end', 'tryton-cancel'),
+            Button("Accelerate", 'accelerate', 'tryton-ok', default=True),
+            ])
+    accelerate = StateTransition()
+
+    def default_start(self, fields):
+        return {'cure_days': self.record.cure_days or 0}
+
+    def transition_accelerate(self):
+        self.record.accelerate(self.start.notice_date)
+        return 'end'
+
+
+class AccelerateStart(ModelView):
+    __name__ = 'prm.buyback.accelerate.start'
+    __string__ = "Accelerate Buyback"
+
+    notice_date = fields.Date(
+        "Notice Date", required=True,
+        help="The date of the formal notice.")
+    cure_days = fields.Integer("Cure Days", readonly=True)
+    date = fields.Function(fields.Date(
+            "Date",
+            help="The date at which all the instalments become due."),
+        'on_change_with_date')
+
+    @fields.depends('notice_date', 'cure_days')
+    def on_change_with_date(self, name=None):
+        if self.notice_date:
+            return self.notice_date + dt.timedelta(days=self.cure_days or 0)
+
+
+class ChargeLateInterest(_BuybackWizard):
+    __name__ = 'prm.buyback.charge_late_interest'
+    __string__ = "Charge Late Interest of Buyback"
+
+    start = StateView(
+        'prm.buyback.charge_late_interest.start',
+        'prm.buyback_charge_late_interest_start_view_form', [
+            Button("Cancel", 'end', 'tryton-cancel'),
+            Button("Charge", 'charge', 'tryton-ok', default=True),
+            ])
+    charge = StateTransition()
+
+    def transition_charge(self):
+        self.record.charge_late_interest(self.start.date)
+        return 'end'
+
+
+class ChargeLateInterestStart(ModelView):
+    __name__ = 'prm.buyback.charge_late_interest.start'
+    __string__ = "Charge Late Interest of Buyback"
+
+    date = fields.Date(
+        "Date", required=True,
+        help="The date until which the late interest is charged.")
+
+
+class Amend(_BuybackWizard):
+    __name__ = 'prm.buyback.amend'
+    __string__ = "Amend Buyback"
+
+    start = StateView(
+        'prm.buyback.amend.start', 'prm.buyback_amend_start_view_form', [
+            Button("Cancel", 'end', 'tryton-cancel'),
+            Button("Amend", 'amend', 'tryton-ok', default=True),
+            ])
+    amend = StateTransition()
+
+    def default_start(self, fields):
+        pool = Pool()
+        Date = pool.get('ir.date')
+        with Transaction().set_context(company=self.record.company.id):
+            today = Date.today()
+        return {
+            'buyback': self.record.id,
+            'date': today,
+            'interest_rate': self.record.interest_rate,
+            'lines': [
+                {
+                    'instalment': i.id,
+                    'principal': i.principal,
+                    'currency': i.currency.id,
+                    'due_date': i.due_date,
+                    }
+                for i in self.record._get_open_instalments(today)[1]],
+            }
+
+    def transition_amend(self):
+        self.record.amend(
+            self.start.date,
+            {l.instalment: l.due_date for l in self.start.lines},
+            self.start.interest_rate or Decimal(0), self.start.description)
+        return 'end'
+
+
+class AmendStart(ModelView):
+    __name__ = 'prm.buyback.amend.start'
+    __string__ = "Amend Buyback"
+
+    buyback = fields.Many2One('prm.buyback', "Buyback", readonly=True)
+    date = fields.Date(
+        "Date", required=True,
+        help="The date of the signature of the amendment.")
+    interest_rate = fields.Numeric(
+        "Interest Rate", digits=(None, 6),
+        domain=['OR',
+            ('interest_rate', '=', None),
+            ('interest_rate', '>=', 0),
+            ],
+        help="The rate per year from the last due date on.")
+    description = fields.Text("Description")
+    lines = fields.One2Many(
+        'prm.buyback.amend.line', None, "Instalments")
+
+    @fields.depends('buyback', 'date')
+    def on_change_date(self):
+        pool = Pool()
+        Line = pool.get('prm.buyback.amend.line')
+        if self.buyback and self.date:
+            _, later = self.buyback._get_open_instalments(self.date)
+            self.lines = [
+                Line(
+                    instalment=i, principal=i.principal,
+                    currency=i.currency, due_date=i.due_date)
+                for i in later]
+
+
+class AmendLine(ModelView):
+    __name__ = 'prm.buyback.amend.line'
+    __string__ = "Amend Buyback Line"
+
+    instalment = fields.Many2One(
+        'prm.buyback.instalment', "Instalment", required=True, readonly=True)
+    principal = Monetary(
+        "Principal", currency='currency', digits='currency', readonly=True)
+    currency = fields.Many2One(
+        'currency.currency', "Currency", readonly=True)
+    due_date = fields.Date("Due Date", required=True)
