@@ -870,6 +870,42 @@ class BuybackTestCase(unittest.TestCase):
             ('repurchase', date('2007-11-05'), world.leaver))
 
     @with_world
+    def test_third_party(self, world):
+        "A third party who pays the associate gets the shares"
+        Instalment = Pool().get('prm.buyback.instalment')
+        buyback = world.create(
+            'running', route='third_party', buyer=world.other.id)
+        self.assertIsNone(buyback.move)
+        self.assertEqual(states(buyback), ['overdue'] * 4)
+        self.assertEqual(buyback.next_due_date, date('2008-01-31'))
+
+        *instalments, last = buyback.instalments
+        Instalment.write(
+            instalments, {'confirmed_date': date('2008-01-31')})
+        world.process()
+        self.assertEqual(
+            states(buyback), ['paid', 'paid', 'paid', 'overdue'])
+        self.assertEqual(buyback.next_due_date, date('2008-10-31'))
+        self.assertEqual(buyback.amount_due, Decimal(12150))
+        self.assertEqual(buyback.state, 'running')
+
+        Instalment.write([last], {'confirmed_date': date('2008-11-05')})
+        world.process()
+        self.assertEqual(buyback.state, 'paid')
+        transaction, = buyback.share_transactions
+        self.assertEqual(
+            (transaction.kind, transaction.date, transaction.party_from,
+                transaction.party_to),
+            ('transfer', date('2008-11-05'), world.leaver, world.other))
+        self.assertEqual(world.payments(), [])
+
+        world.issue(world.other, 1)
+        other = world.create('signed', quantity=1, party=world.other.id)
+        with self.assertRaises(AccessError):
+            Instalment.write(
+                other.instalments, {'confirmed_date': date('2008-11-05')})
+
+    @with_world
     def test_currency(self, world):
         "The cents of the conversion go to the last line"
         pool = Pool()

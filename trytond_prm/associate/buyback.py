@@ -296,7 +296,12 @@ class Buyback(Workflow, ModelSQL, ModelView):
         help="The account credited with what the associate waives.")
     instalments = fields.One2Many(
         'prm.buyback.instalment', 'buyback', "Instalments",
-        states=_signed())
+        states={
+            'readonly': (
+                ~Eval('state').in_(['draft', 'announced'])
+                & ~((Eval('route') == 'third_party')
+                    & Eval('state').in_(['running', 'paid']))),
+            })
     amendments = fields.One2Many(
         'prm.buyback.amendment', 'buyback', "Amendments", readonly=True)
     total_interest = fields.Function(Monetary(
@@ -591,6 +596,7 @@ class Buyback(Workflow, ModelSQL, ModelView):
                                 instalment.due_date)),
                         else_=instalment.due_date)).as_('date'),
                 where=table.state.in_(['signed', 'running'])
+                & (instalment.confirmed_date == Null)
                 & (((line.id != Null) & (line.reconciliation == Null))
                     | missing),
                 group_by=[table.id]))
@@ -1260,8 +1266,7 @@ class Buyback(Workflow, ModelSQL, ModelView):
         pool = Pool()
         Instalment = pool.get('prm.buyback.instalment')
         buybacks = [
-            b for b in buybacks
-            if b.state in {'running', 'paid'} and b.route != 'third_party']
+            b for b in buybacks if b.state in {'running', 'paid'}]
         ledgers = Instalment.get_ledgers(buybacks)
         paid, reopened, transfers = [], [], {}
         for buyback in buybacks:

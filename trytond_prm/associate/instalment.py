@@ -100,6 +100,14 @@ class Instalment(ModelSQL, ModelView):
     interest_line = fields.Function(fields.Many2One(
             'account.move.line', "Interest Line"),
         'get_lines', searcher='search_line')
+    confirmed_date = fields.Date(
+        "Confirmed on",
+        states={
+            'readonly': (
+                (Eval('_parent_buyback', {}).get('route') != 'third_party')
+                | ~Eval('buyback_state').in_(['running', 'paid'])),
+            },
+        help="The date on which the third party paid the associate.")
     paid_amount = fields.Function(Monetary(
             "Paid Amount", currency='currency', digits='currency'),
         'get_payments')
@@ -240,7 +248,23 @@ class Instalment(ModelSQL, ModelView):
         cls._fill_dues(buybacks, get_ledger)
         cls._fill_allocations(buybacks, get_ledger)
         cls._fill_processing(buybacks, get_ledger)
+        cls._fill_confirmed(buybacks, get_ledger)
         return ledgers
+
+    @classmethod
+    def _fill_confirmed(cls, buybacks, get_ledger):
+        "Add what is paid between third parties"
+        for buyback in buybacks:
+            if buyback.route != 'third_party':
+                continue
+            for instalment in buyback.instalments:
+                ledger, round_ = get_ledger(instalment.id)
+                ledger.posted = round_(instalment.amount)
+                ledger.natures.update(['principal', 'interest'])
+                ledger.open = not instalment.confirmed_date
+                if instalment.confirmed_date:
+                    ledger.paid = ledger.posted
+                    ledger.date = instalment.confirmed_date
 
     @classmethod
     def _fill_dues(cls, buybacks, get_ledger):
@@ -397,7 +421,12 @@ class Instalment(ModelSQL, ModelView):
             mode, instalments, values=values, external=external)
         if Transaction().context.get('_buyback_amendment'):
             return
+        confirm = mode == 'write' and values.keys() == {'confirmed_date'}
         for instalment in instalments:
+            if (confirm
+                    and instalment.buyback.route == 'third_party'
+                    and instalment.buyback.state in {'running', 'paid'}):
+                continue
             if instalment.buyback.state not in {'draft', 'announced'}:
                 raise AccessError(
                     gettext('prm.msg_buyback_modify',
@@ -405,9 +434,19 @@ class Instalment(ModelSQL, ModelView):
                             'instalments', instalment.buyback)))
 
     @classmethod
+    def on_modification(cls, mode, instalments, field_names=None):
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        super().on_modification(mode, instalments, field_names=field_names)
+        if mode == 'write' and 'confirmed_date' in (field_names or ()):
+            Buyback.__queue__.process(
+                list({i.buyback for i in instalments}))
+
+    @classmethod
     def copy(cls, instalments, default=None):
         default = default.copy() if default is not None else {}
         default.setdefault('lines')
+        default.setdefault('confirmed_date')
         return super().copy(instalments, default=default)
 
 
