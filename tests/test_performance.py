@@ -512,6 +512,157 @@ class PerformanceTestCase(unittest.TestCase):
                 {i.id for i in invoices[:4]})
 
     @with_transaction()
+    def test_category(self):
+        "A category counts the products of its children once"
+        pool = Pool()
+        Account = pool.get('account.account')
+        Category = pool.get('product.category')
+        Invoice = pool.get('account.invoice')
+        Line = pool.get('account.invoice.line')
+        Performance = pool.get('prm.performance')
+        Template = pool.get('product.template')
+        Unit = pool.get('product.uom')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2024)
+            hour, = Unit.search([('name', '=', "Hour")])
+            day, = Unit.search([('name', '=', "Day")])
+            services, = Category.create([{'name': "Services"}])
+            training, other = Category.create([
+                    {'name': "Training", 'parent': services.id},
+                    {'name': "Other"}])
+            revenue, = Account.search([
+                    ('type.revenue', '=', True),
+                    ('closed', '!=', True),
+                    ('company', '=', company.id)],
+                limit=1)
+            account_category, = Category.create([{
+                        'name': "Account",
+                        'accounting': True,
+                        'account_revenue': revenue.id,
+                        }])
+            template, = Template.create([{
+                        'name': "Course",
+                        'account_category': account_category.id,
+                        'default_uom': hour.id,
+                        'type': 'service',
+                        'categories': [('add', [services.id, training.id])],
+                        'products': [('create', [{}])],
+                        }])
+            party, = create_parties()
+            invoice, credit_note, plain = create_invoices(
+                company, (party, '2024-01-15', '800', '3'),
+                (party, '2024-01-16', '-100'),
+                (party, '2024-01-17', '5'), post=False)
+            product, = template.products
+            Line.write([invoice.lines[0]], {
+                    'product': product.id, 'unit': day.id})
+            Line.write([credit_note.lines[0]], {
+                    'product': product.id, 'unit': hour.id})
+            with Transaction().set_context(_skip_warnings=True):
+                Invoice.post([invoice, credit_note, plain])
+            for measure, amount in [('revenue', '1200'), ('quantity', '12')]:
+                for category in [services, training, other]:
+                    create_target(
+                        company, amount, '2024-01-01', '2024-12-31',
+                        scope='category', category=category, measure=measure)
+
+            def figures(measure):
+                return {
+                    m.category.name: m.actual
+                    for m in performances([
+                            ('scope', '=', 'category'),
+                            ('measure', '=', measure),
+                            ('date', '=', date('2024-01-01')),
+                            ])}
+
+            self.assertEqual(figures('revenue'), {
+                    "Services": D(700), "Training": D(700), "Other": D(0)})
+            # A day is 8 hours in the units of Tryton's tests or 24
+            hours = D(str(day.factor / hour.factor)).quantize(D(1)) - 1
+            self.assertEqual(figures('quantity'), {
+                    "Services": hours, "Training": hours, "Other": D(0)})
+            rows = performances(
+                [('category', '=', services.id), ('actual', '>', 0)],
+                measure='revenue')
+            self.assertEqual(
+                set(Performance.get_invoices(rows)),
+                {invoice.id, credit_note.id})
+            self.assertEqual(
+                [m.actual for m in performances(
+                        [('date', '=', date('2024-01-01'))],
+                        scope='company', measure='quantity')], [hours])
+            self.assertIsNone(performances(measure='quantity')[0].currency)
+            ids = [m.id for m in performances()]
+            self.assertEqual(len(set(ids)), len(ids))
+            self.assertLess(max(ids), 2 ** 53)
+
+    @with_transaction()
+    def test_counts(self):
+        "The interactions and the new partners are counted"
+        pool = Pool()
+        Channel = pool.get('prm.channel')
+        Interaction = pool.get('prm.interaction')
+        Partner = pool.get('prm.partner')
+        Team = pool.get('prm.team')
+        company = create_company()
+        with set_company(company):
+            jane = create_employee(company, "Jane")
+            team, = Team.create([{
+                        'name': "Direct",
+                        'company': company.id,
+                        'members': [('create', [{'employee': jane.id}])],
+                        }])
+            parties = create_parties(3)
+            partners = create_partners(company, parties, jane, jane, jane)
+            Partner.write(partners, {'start_date': date('2024-03-31')})
+            Partner.onboard(partners[:2])
+            channel, = Channel.search([], limit=1)
+            interactions = Interaction.create([{
+                        'company': company.id,
+                        'party': parties[0].id,
+                        'partner': partners[0].id,
+                        'employee': jane.id,
+                        'channel': channel.id,
+                        'direction': 'out',
+                        'population': 'partner',
+                        'date': dt.datetime(2024, month, 29, 23, 30),
+                        } for month in [2, 3, 3]])
+            Interaction.do(interactions[:2])
+            for scope, subject in [
+                    ('company', {}), ('team', {'team': team}),
+                    ('employee', {'employee': jane})]:
+                for measure, amount in [
+                        ('interactions', '10'), ('new_partners', '4')]:
+                    create_target(
+                        company, amount, '2024-01-01', '2024-03-31',
+                        scope=scope, measure=measure, **subject)
+            for scope in ['company', 'team', 'employee']:
+                for measure, targets, actuals in [
+                        ('interactions', [3, 3, 4], [0, 1, 1]),
+                        ('new_partners', [1, 1, 2], [0, 0, 2])]:
+                    rows = performances([
+                            ('scope', '=', scope),
+                            ('measure', '=', measure)])
+                    self.assertEqual([m.target for m in rows], targets)
+                    self.assertEqual([m.actual for m in rows], actuals)
+                    self.assertEqual(
+                        [m.actual for m in performances(
+                                [('date', '>=', date('2024-01-01'))],
+                                scope=scope, measure=measure)], actuals)
+            rows = performances(scope='partner', measure='interactions')
+            self.assertEqual(
+                [(m.partner, m.date, m.actual) for m in rows], [
+                    (partners[0], date('2024-02-01'), D(1)),
+                    (partners[0], date('2024-03-01'), D(1))])
+            with self.assertRaisesRegex(
+                    TargetValidationError, '"New Partners" of the target'):
+                create_target(
+                    company, '1', '2024-01-01', '2024-12-31',
+                    scope='partner', partner=partners[0],
+                    measure='new_partners')
+
+    @with_transaction()
     def test_currency(self):
         "A foreign invoice counts at the rate of its date, as it was posted"
         company = create_company()

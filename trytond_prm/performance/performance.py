@@ -19,8 +19,9 @@ from trytond.transaction import Transaction
 from trytond.wizard import StateAction, Wizard
 
 from ..model import AmountsMixin
-from ..tools import split, sql_amount, sql_exact, sql_month, sql_ratio
-from .target import MEASURES, SCOPES
+from ..tools import (
+    split, sql_amount, sql_exact, sql_local_date, sql_month, sql_ratio)
+from .target import MEASURE_SCOPES, MEASURES, SCOPES
 
 Month = namedtuple('Month', ['date', 'target', 'actual'])
 Smoothing = namedtuple('Smoothing', ['level', 'smoothing', 'troughs'])
@@ -69,6 +70,11 @@ class _Report(AmountsMixin, ModelSQL, ModelView):
         states={
             'invisible': Eval('scope') != 'partner',
             })
+    category = fields.Many2One(
+        'product.category', "Category",
+        states={
+            'invisible': Eval('scope') != 'category',
+            })
     date = fields.Date("Month", help="The first day of the month.")
     currency = fields.Function(
         fields.Many2One('currency.currency', "Currency"),
@@ -83,9 +89,10 @@ class _Report(AmountsMixin, ModelSQL, ModelView):
             ('id', 'ASC'),
             ]
 
-    @fields.depends('company')
+    @fields.depends('company', 'measure')
     def on_change_with_currency(self, name=None):
-        return self.company.currency if self.company else None
+        if self.company and self.measure == 'revenue':
+            return self.company.currency
 
     @property
     def subject(self):
@@ -120,7 +127,12 @@ class _Report(AmountsMixin, ModelSQL, ModelView):
             return Case(*(
                     (column == value, i)
                     for i, (value, _) in enumerate(selection)))
-        identifier = Cast(months.subject, 'BIGINT')
+        subject = Cast(months.subject, 'BIGINT')
+        # A category may be of several companies.
+        identifier = Case(
+            (months.scope == 'category',
+                Cast(months.company, 'BIGINT') * 2 ** 22 + subject),
+            else_=subject)
         identifier = identifier * 8 + code(months.scope, SCOPES)
         identifier = identifier * 8 + code(months.measure, MEASURES)
         return (identifier * 4096
@@ -150,8 +162,8 @@ class Performance(_Report):
     stretch = Monetary("Stretch", currency='currency', digits='currency')
     actual = Monetary(
         "Actual", currency='currency', digits='currency',
-        help="The posted invoice lines less the credit notes, by invoice "
-        "date.")
+        help="What was obtained: for the revenue the posted invoice lines "
+        "less the credit notes, by invoice date.")
     gap = Monetary(
         "Gap", currency='currency', digits='currency',
         help="The actual less the target.")
@@ -185,9 +197,10 @@ class Performance(_Report):
     def actual_query(cls, start_date=None, end_date=None):
         """Return the SQL query of the actual revenue, one row per line
 
-        The columns are company, invoice, party, date (of the invoice) and
-        amount: untaxed, in the currency of the company as it was posted,
-        negative for a credit note. The dates are inclusive.
+        The columns are company, invoice, line (of the invoice), party, date
+        (of the invoice) and amount: untaxed, in the currency of the company
+        as it was posted, negative for a credit note. The dates are
+        inclusive.
         """
         pool = Pool()
         Invoice = pool.get('account.invoice')
@@ -195,22 +208,66 @@ class Performance(_Report):
         invoice = Invoice.__table__()
         line = MoveLine.__table__()
         where = (
-            (invoice.type == 'out')
-            & invoice.state.in_(['posted', 'paid'])
+            cls._invoice_where(invoice, start_date, end_date)
             & line.origin.like('account.invoice.line,%'))
-        if start_date:
-            where &= invoice.invoice_date >= start_date
-        if end_date:
-            where &= invoice.invoice_date <= end_date
         return (invoice
             .join(line, condition=line.move == invoice.move)
             .select(
                 invoice.company.as_('company'),
                 invoice.id.as_('invoice'),
+                MoveLine.origin.sql_id(line.origin, MoveLine).as_('line'),
                 invoice.party.as_('party'),
                 invoice.invoice_date.as_('date'),
                 (line.credit - line.debit).as_('amount'),
                 where=where))
+
+    @classmethod
+    def quantity_query(cls, start_date=None, end_date=None):
+        """Return the SQL query of the quantity sold, one row per line
+
+        The columns are those of actual_query. The amount is the quantity in
+        the default unit of the product, a line without product has none.
+        """
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        Line = pool.get('account.invoice.line')
+        Product = pool.get('product.product')
+        Template = pool.get('product.template')
+        Unit = pool.get('product.uom')
+        invoice = Invoice.__table__()
+        line = Line.__table__()
+        product = Product.__table__()
+        template = Template.__table__()
+        unit = Unit.__table__()
+        default_unit = Unit.__table__()
+        return (invoice
+            .join(line, condition=line.invoice == invoice.id)
+            .join(product, condition=line.product == product.id)
+            .join(template, condition=product.template == template.id)
+            .join(unit, condition=line.unit == unit.id)
+            .join(default_unit,
+                condition=template.default_uom == default_unit.id)
+            .select(
+                invoice.company.as_('company'),
+                invoice.id.as_('invoice'),
+                line.id.as_('line'),
+                invoice.party.as_('party'),
+                invoice.invoice_date.as_('date'),
+                Cast(line.quantity * unit.factor / default_unit.factor,
+                    'NUMERIC').as_('amount'),
+                where=cls._invoice_where(invoice, start_date, end_date)
+                & (line.type == 'line')))
+
+    @classmethod
+    def _invoice_where(cls, invoice, start_date=None, end_date=None):
+        where = (
+            (invoice.type == 'out')
+            & invoice.state.in_(['posted', 'paid']))
+        if start_date:
+            where &= invoice.invoice_date >= start_date
+        if end_date:
+            where &= invoice.invoice_date <= end_date
+        return where
 
     @classmethod
     def table_query(cls):
@@ -246,28 +303,46 @@ class Performance(_Report):
         The columns are the key (company, scope, subject: the identifier of
         the record of the scope, measure, date), has_target and the amounts
         as sql_exact. The context limits the rows by start_date, end_date,
-        scope, measure and team, employee or partner. Without a scope in the
-        context, the teams, employees and partners are those with a target.
+        scope, measure and team, employee, partner or category. Without a
+        scope in the context, all but the company are those with a target,
+        and so are the measures but the revenue without a measure.
         """
         context = Transaction().context
         scope = context.get('scope')
-        actual = With(query=cls._actual_by_party_query())
-        attributed = With(query=cls._attributed_query(actual))
-        withs = [actual]
         queries = [cls._target_query()]
-        if (context.get('measure') or 'revenue') == 'revenue':
-            if not scope or scope == 'company':
-                queries.append(cls._company_query(actual))
+        withs = []
+        for measure, _ in MEASURES:
+            if context.get('measure') not in {measure, None}:
+                continue
+            scopes = [
+                name for name in MEASURE_SCOPES[measure]
+                if not scope or name == scope]
+            if measure in {'revenue', 'quantity'}:
+                lines = cls._lines_query(measure)
+                actual = With(query=cls._by_party_query(lines))
+                sources = dict.fromkeys(
+                    scopes, With(query=cls._attributed_query(actual)))
+                if 'company' in scopes:
+                    sources['company'] = actual
+                if 'category' in scopes:
+                    sources['category'] = With(
+                        query=cls._category_query(lines, withs))
+                withs.append(actual)
+            else:
+                query = {
+                    'interactions': cls._interaction_query,
+                    'new_partners': cls._new_partner_query,
+                    }[measure]()
+                sources = dict.fromkeys(scopes, With(query=query))
+            for name, source in sources.items():
+                if source not in withs:
+                    withs.append(source)
+                queries.append(cls._actual_query(measure, name, source))
+            if measure == 'revenue' and 'company' in scopes:
                 try:
                     queries.append(cls._pipeline_query())
                 except KeyError:
                     pass
-            if scope != 'company':
-                withs.append(attributed)
-                queries.extend(
-                    cls._subject_query(name, attributed)
-                    for name in ['team', 'employee', 'partner']
-                    if not scope or name == scope)
         facts = Union(*queries, all_=True)
         return facts.select(
             *(getattr(facts, name).as_(name) for name in _KEYS),
@@ -285,7 +360,9 @@ class Performance(_Report):
             amount = Coalesce(amount, 0)
         elif name == 'weighted_pipeline':
             amount = Case(
-                (facts.scope == 'company', Coalesce(amount, 0)), else_=Null)
+                ((facts.scope == 'company') & (facts.measure == 'revenue'),
+                    Coalesce(amount, 0)),
+                else_=Null)
         return amount
 
     @classmethod
@@ -352,27 +429,159 @@ class Performance(_Report):
             stretch=sql_exact(line.stretch))
 
     @classmethod
-    def _actual_by_party_query(cls):
-        "Return the query of the actual by company, party and day"
+    def _dates(cls):
+        "Return the first and the last day of the months of the context"
         context = Transaction().context
         start_date, end_date = context.get('start_date'), None
         if start_date:
             start_date = start_date.replace(day=1)
         if context.get('end_date'):
             end_date = context['end_date'] + relativedelta(day=31)
-        actual = cls.actual_query(start_date, end_date)
-        return actual.select(
-            actual.company.as_('company'),
-            actual.party.as_('party'),
-            actual.date.as_('date'),
-            Sum(sql_exact(actual.amount)).as_('amount'),
-            group_by=[actual.company, actual.party, actual.date])
+        return start_date, end_date
 
     @classmethod
-    def _company_query(cls, actual):
-        return cls._facts(
-            actual, actual.company, 'company', actual.company,
-            sql_month(actual.date), actual=actual.amount)
+    def _lines_query(cls, measure):
+        start_date, end_date = cls._dates()
+        if measure == 'quantity':
+            return cls.quantity_query(start_date, end_date)
+        return cls.actual_query(start_date, end_date)
+
+    @classmethod
+    def _by_party_query(cls, lines):
+        "Return the query of the lines by company, party and day"
+        return lines.select(
+            lines.company.as_('company'),
+            lines.party.as_('party'),
+            lines.date.as_('date'),
+            Sum(sql_exact(lines.amount)).as_('amount'),
+            group_by=[lines.company, lines.party, lines.date])
+
+    @classmethod
+    def _category_query(cls, lines, withs, *names):
+        """Return the query of the lines by category of their product
+
+        A category includes its children. The queries that it needs are added
+        to withs, the names are the columns of the lines to keep.
+        """
+        pool = Pool()
+        Category = pool.get('product.category')
+        Line = pool.get('account.invoice.line')
+        Product = pool.get('product.product')
+        TemplateCategory = pool.get('product.template-product.category')
+
+        category, child = Category.__table__(), Category.__table__()
+        tree = With('ancestor', 'category', recursive=True)
+        tree.query = category.select(category.id, category.id)
+        tree.query |= (child
+            .join(tree, condition=child.parent == tree.category)
+            .select(tree.ancestor, child.id))
+        template_category = TemplateCategory.__table__()
+        pairs = (tree
+            .join(template_category,
+                condition=template_category.category == tree.category)
+            .select(
+                tree.ancestor.as_('category'),
+                template_category.template.as_('template'),
+                group_by=[tree.ancestor, template_category.template]))
+        withs.append(tree)
+        line = Line.__table__()
+        product = Product.__table__()
+        return (lines
+            .join(line, condition=line.id == lines.line)
+            .join(product, condition=line.product == product.id)
+            .join(pairs, condition=pairs.template == product.template)
+            .select(
+                lines.company.as_('company'),
+                lines.date.as_('date'),
+                sql_exact(lines.amount).as_('amount'),
+                *(getattr(lines, name).as_(name) for name in names),
+                pairs.category.as_('category')))
+
+    @classmethod
+    def _interaction_query(cls):
+        "Return the query of the done interactions, except of the staff"
+        pool = Pool()
+        Company = pool.get('company.company')
+        Interaction = pool.get('prm.interaction')
+        Member = pool.get('prm.team.member')
+        company = Company.__table__()
+        interaction = Interaction.__table__()
+        member = Member.__table__()
+        start_date, end_date = cls._dates()
+        # The time zone moves a date by one day at most.
+        where = (
+            (interaction.state == 'done')
+            & (interaction.population != 'staff'))
+        day = dt.timedelta(days=1)
+        if start_date:
+            where &= interaction.date >= dt.datetime.combine(
+                start_date - day, dt.time())
+        if end_date:
+            where &= interaction.date < dt.datetime.combine(
+                end_date + 2 * day, dt.time())
+        interactions = (interaction
+            .join(company, condition=interaction.company == company.id)
+            .select(
+                interaction.company.as_('company'),
+                sql_local_date(interaction.date, company.timezone).as_('date'),
+                interaction.partner.as_('partner'),
+                interaction.employee.as_('employee'),
+                where=where))
+        date = interactions.date
+        where = Literal(True)
+        if start_date:
+            where &= date >= start_date
+        if end_date:
+            where &= date <= end_date
+        return (interactions
+            .join(member, 'LEFT',
+                condition=(member.employee == interactions.employee)
+                & cls._at_date(member, date))
+            .select(
+                interactions.company.as_('company'),
+                date.as_('date'),
+                sql_exact(Literal(1)).as_('amount'),
+                interactions.partner.as_('partner'),
+                interactions.employee.as_('employee'),
+                member.team.as_('team'),
+                where=where))
+
+    @classmethod
+    def _new_partner_query(cls):
+        "Return the query of the partners that start, except the prospects"
+        pool = Pool()
+        Manager = pool.get('prm.partner.manager')
+        Member = pool.get('prm.team.member')
+        Partner = pool.get('prm.partner')
+        manager = Manager.__table__()
+        member = Member.__table__()
+        partner = Partner.__table__()
+        start_date, end_date = cls._dates()
+        where = (partner.state != 'prospect') & (partner.previous == Null)
+        if start_date:
+            where &= partner.start_date >= start_date
+        if end_date:
+            where &= partner.start_date <= end_date
+        return (partner
+            .join(manager, 'LEFT',
+                condition=(manager.partner == partner.id)
+                & cls._at_date(manager, partner.start_date))
+            .join(member, 'LEFT',
+                condition=(member.employee == manager.employee)
+                & cls._at_date(member, partner.start_date))
+            .select(
+                partner.company.as_('company'),
+                partner.start_date.as_('date'),
+                sql_exact(Literal(1)).as_('amount'),
+                manager.employee.as_('employee'),
+                member.team.as_('team'),
+                where=where))
+
+    @staticmethod
+    def _at_date(table, date):
+        return (
+            ((table.start_date == Null) | (table.start_date <= date))
+            & ((table.end_date == Null) | (table.end_date >= date)))
 
     @classmethod
     def _pipeline_query(cls):
@@ -401,18 +610,13 @@ class Performance(_Report):
         Member = pool.get('prm.team.member')
         Partner = pool.get('prm.partner')
 
-        def at_date(table, date):
-            return (
-                ((table.start_date == Null) | (table.start_date <= date))
-                & ((table.end_date == Null) | (table.end_date >= date)))
-
         # A partner may be restarted the day it ends: the last one has it.
         partner = Partner.__table__()
         partner = partner.select(
             partner.id,
             where=(partner.company == actual.company)
             & (partner.party == actual.party)
-            & at_date(partner, actual.date),
+            & cls._at_date(partner, actual.date),
             order_by=[partner.start_date.desc, partner.id.desc], limit=1)
         by_partner = actual.select(
             actual.company.as_('company'),
@@ -425,10 +629,10 @@ class Performance(_Report):
         return (by_partner
             .join(manager, 'LEFT',
                 condition=(manager.partner == by_partner.partner)
-                & at_date(manager, by_partner.date))
+                & cls._at_date(manager, by_partner.date))
             .join(member, 'LEFT',
                 condition=(member.employee == manager.employee)
-                & at_date(member, by_partner.date))
+                & cls._at_date(member, by_partner.date))
             .select(
                 by_partner.company.as_('company'),
                 by_partner.date.as_('date'),
@@ -439,22 +643,24 @@ class Performance(_Report):
                 member.team.as_('team')))
 
     @classmethod
-    def _subject_query(cls, name, attributed):
+    def _actual_query(cls, measure, scope, source):
         pool = Pool()
         Target = pool.get('prm.target')
-        subject = getattr(attributed, name)
+        context = Transaction().context
+        subject = getattr(source, scope)
         where = subject != Null
-        if not Transaction().context.get('scope'):
+        if (measure != (context.get('measure') or 'revenue')
+                or scope != (context.get('scope') or 'company')):
             target = Target.__table__()
             condition = (
-                (target.scope == name) & (target.measure == 'revenue'))
-            # The first one spares the whole attribution.
+                (target.scope == scope) & (target.measure == measure))
+            # The first one spares the whole source.
             where &= Exists(target.select(Literal(1), where=condition))
             where &= subject.in_(
-                target.select(getattr(target, name), where=condition))
+                target.select(getattr(target, scope), where=condition))
         return cls._facts(
-            attributed, attributed.company, name, subject,
-            sql_month(attributed.date), where=where, actual=attributed.amount)
+            source, source.company, scope, subject, sql_month(source.date),
+            measure=measure, where=where, actual=source.amount)
 
     @classmethod
     def view_attributes(cls):
@@ -474,10 +680,13 @@ class Performance(_Report):
         if not performances:
             return []
         dates = [p.date for p in performances]
-        attributed = cls._attributed_query(
-            cls.actual_query(
-                min(dates), max(dates) + relativedelta(day=31)),
-            'invoice')
+        lines = cls.actual_query(
+            min(dates), max(dates) + relativedelta(day=31))
+        withs = []
+        scopes = {p.scope for p in performances}
+        attributed = cls._attributed_query(lines, 'invoice')
+        if 'category' in scopes:
+            attributed = cls._category_query(lines, withs, 'invoice')
         cursor = Transaction().connection.cursor()
         where = Literal(False)
         for performance in performances:
@@ -489,7 +698,8 @@ class Performance(_Report):
                     getattr(attributed, performance.scope)
                     == performance.subject.id)
             where |= clause
-        cursor.execute(*attributed.select(attributed.invoice, where=where))
+        cursor.execute(*attributed.select(
+                attributed.invoice, where=where, with_=withs))
         return list({invoice for invoice, in cursor})
 
     @classmethod
@@ -575,6 +785,14 @@ class PerformanceContext(ModelView):
         states={
             'invisible': Eval('scope') != 'partner',
             })
+    category = fields.Many2One(
+        'product.category', "Category",
+        states={
+            'invisible': Eval('scope') != 'category',
+            })
+    measure = fields.Selection(
+        [(None, "")] + MEASURES, "Measure", sort=False,
+        help="The revenue, and the others that have a target, when empty.")
 
     @classmethod
     def default_company(cls):
@@ -591,6 +809,10 @@ class PerformanceContext(ModelView):
     @classmethod
     def default_scope(cls):
         return Transaction().context.get('scope')
+
+    @classmethod
+    def default_measure(cls):
+        return Transaction().context.get('measure')
 
     @classmethod
     def _default_date(cls, name, **replace):
@@ -682,7 +904,7 @@ class SmoothingMonth(_Report):
         return leveled.select(
             *(getattr(leveled, name).as_(name) for name in [
                     'id', 'company', 'scope', 'measure', 'date', 'team',
-                    'employee', 'partner']),
+                    'employee', 'partner', 'category']),
             sql_amount(leveled.target).as_('target'),
             sql_amount(leveled.actual).as_('actual'),
             sql_amount(leveled.level).as_('level'),
@@ -750,3 +972,7 @@ class SmoothingContext(PerformanceContext):
     @classmethod
     def default_scope(cls):
         return super().default_scope() or 'company'
+
+    @classmethod
+    def default_measure(cls):
+        return super().default_measure() or 'revenue'

@@ -1,7 +1,7 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 from calendar import monthrange
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from dateutil.rrule import MONTHLY, rrule
 
@@ -20,10 +20,20 @@ SCOPES = [
     ('team', "Team"),
     ('employee', "Employee"),
     ('partner', "Partner"),
+    ('category', "Product Category"),
     ]
 MEASURES = [
     ('revenue', "Revenue"),
+    ('quantity', "Quantity"),
+    ('interactions', "Interactions"),
+    ('new_partners', "New Partners"),
     ]
+MEASURE_SCOPES = {
+    'revenue': ['company', 'team', 'employee', 'partner', 'category'],
+    'quantity': ['company', 'team', 'employee', 'partner', 'category'],
+    'interactions': ['company', 'team', 'employee', 'partner'],
+    'new_partners': ['company', 'team', 'employee'],
+    }
 
 
 def month_weights(start_date, end_date, shares=None):
@@ -97,10 +107,21 @@ class Target(ModelSQL, ModelView):
             'invisible': Eval('scope') != 'partner',
             'required': Eval('scope') == 'partner',
             })
+    category = fields.Many2One(
+        'product.category', "Category", ondelete='RESTRICT',
+        states={
+            'invisible': Eval('scope') != 'category',
+            'required': Eval('scope') == 'category',
+            },
+        help="The category of the products, with its children.")
     measure = fields.Selection(
         MEASURES, "Measure", required=True, sort=False,
         help="What is counted. The revenue is the posted invoice lines less "
-        "the credit notes, by invoice date.")
+        "the credit notes, by invoice date; the quantity is theirs, in the "
+        "default unit of the products; the interactions are the done ones "
+        "with customers and partners; the new partners are those that start, "
+        "except the prospects.")
+    measure_string = measure.translated('measure')
     start_date = fields.Date(
         "Start Date", required=True,
         domain=[
@@ -186,9 +207,10 @@ class Target(ModelSQL, ModelView):
             self.start_date = self.start_date or self.plan.start_date
             self.end_date = self.end_date or self.plan.end_date
 
-    @fields.depends('company')
+    @fields.depends('company', 'measure')
     def on_change_with_currency(self, name=None):
-        return self.company.currency if self.company else None
+        if self.company and self.measure == 'revenue':
+            return self.company.currency
 
     @classmethod
     def _subject_fields(cls):
@@ -224,8 +246,22 @@ class Target(ModelSQL, ModelView):
     @classmethod
     def validate_fields(cls, targets, field_names):
         super().validate_fields(targets, field_names)
+        cls.check_measure(targets, field_names)
         cls.check_levels(targets, field_names)
         cls.check_overlap(targets, field_names)
+
+    @classmethod
+    def check_measure(cls, targets, field_names=None):
+        "Refuse a measure that is not counted for the scope"
+        if field_names is not None and not (
+                field_names & {'scope', 'measure'}):
+            return
+        for target in targets:
+            if target.scope not in MEASURE_SCOPES[target.measure]:
+                raise TargetValidationError(gettext(
+                        'prm.msg_target_measure_scope',
+                        target=target.rec_name,
+                        measure=target.measure_string))
 
     @classmethod
     def check_levels(cls, targets, field_names=None):
@@ -292,7 +328,8 @@ class Target(ModelSQL, ModelView):
         if mode == 'create' or (
                 mode == 'write'
                 and field_names & {'start_date', 'end_date', 'floor',
-                    'target', 'stretch', 'seasonality', 'company'}):
+                    'target', 'stretch', 'seasonality', 'company',
+                    'measure'}):
             cls._spread(targets)
 
     @classmethod
@@ -314,7 +351,8 @@ class Target(ModelSQL, ModelView):
 
         The floor, the target and the stretch are each spread by the shares
         of the months of the period, normalised over the period, and rounded
-        in the currency of the company.
+        in the currency of the company, to two decimals for a quantity and to
+        units for what is counted.
         """
         pool = Pool()
         Line = pool.get('prm.target.line')
@@ -340,7 +378,10 @@ class Target(ModelSQL, ModelView):
             for date, _ in weights]
 
     def _round(self, amount):
-        return self.currency.round(amount)
+        if self.currency:
+            return self.currency.round(amount)
+        exp = '0.01' if self.measure == 'quantity' else '1'
+        return amount.quantize(Decimal(exp), ROUND_HALF_EVEN)
 
 
 class TargetLine(ModelSQL, ModelView):
