@@ -19,8 +19,11 @@ from trytond.modules.prm.trytond_prm.performance.exceptions import (
     TargetValidationError, TeamMemberOverlapError)
 from trytond.modules.prm.trytond_prm.performance.performance import (
     Month, smoothing)
+from trytond.modules.prm.trytond_prm.performance.seasonality import (
+    derive_shares)
 from trytond.modules.prm.trytond_prm.performance.target import (
     month_weights, spread_months)
+from trytond.modules.prm.trytond_prm.performance.team import surplus_range
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.transaction import Transaction
@@ -227,6 +230,42 @@ class SpreadTestCase(unittest.TestCase):
                     (date('2024-03-01'), D(70)),
                     (date('2024-04-01'), D(40)),
                     ]))
+
+    def test_surplus_range(self):
+        "The range needs 6 months and surrounds the total"
+        self.assertEqual(surplus_range([D(1)] * 5), (None, None))
+        self.assertEqual(surplus_range([D(2)] * 6), (D(12), D(12)))
+        low, high = surplus_range([D(i) for i in range(-3, 9)])
+        self.assertLess(low, 30)
+        self.assertGreater(high, 30)
+        self.assertEqual(
+            surplus_range([D(i) for i in range(-3, 9)]), (low, high))
+
+    def test_derive_outlier(self):
+        "A month far from the median of the years is an outlier"
+        flat = [D(10)] * 12
+        peak = [D(10)] * 11 + [D(40)]
+        shares, outliers = derive_shares(
+            {2021: flat, 2022: flat, 2023: peak, 2024: [D(0)] * 12},
+            method='median')
+        self.assertEqual(outliers, [(2023, 12)])
+        self.assertEqual(sum(shares), 1)
+        self.assertEqual(shares[0], D('0.083333'))
+        self.assertEqual(derive_shares({2024: [D(-1)] * 12}), (None, []))
+
+    @given(st.dictionaries(
+            st.integers(2000, 2020),
+            st.lists(
+                st.decimals(
+                    min_value=-1000, max_value=10 ** 8, places=2,
+                    allow_nan=False),
+                min_size=12, max_size=12)),
+        st.sampled_from(['mean', 'median']))
+    def test_derive_total(self, years, method):
+        "The derived shares total exactly 1"
+        shares, _ = derive_shares(years, method)
+        if shares:
+            self.assertEqual(sum(shares), 1)
 
     def test_smoothing_without_target(self):
         "There is no smoothing without target"
@@ -510,6 +549,237 @@ class PerformanceTestCase(unittest.TestCase):
                 set(Performance.get_invoices(
                         performances(scope='company')[:1])),
                 {i.id for i in invoices[:4]})
+
+    @with_transaction()
+    def test_surplus(self):
+        "The surplus is the team less what each would bring alone"
+        pool = Pool()
+        Member = pool.get('prm.team.member')
+        Team = pool.get('prm.team')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2023, 2024)
+            john, jane = (
+                create_employee(company, name) for name in ["John", "Jane"])
+            parties = create_parties(2)
+            create_partners(company, parties, john, jane)
+            team, empty = Team.create([
+                    {'name': name, 'company': company.id}
+                    for name in ["Direct", "Empty"]])
+            Member.create([{
+                        'team': team.id,
+                        'employee': john.id,
+                        'baseline': D('62'),
+                        'start_date': date('2024-01-11'),
+                        }, {
+                        'team': team.id,
+                        'employee': jane.id,
+                        'start_date': date('2024-01-01'),
+                        'end_date': date('2024-02-15'),
+                        }])
+            create_invoices(
+                company,
+                (parties[1], '2023-01-31', '20'),
+                (parties[1], '2023-02-15', '5'),
+                (parties[1], '2023-02-16', '1000'),
+                (parties[0], '2024-01-10', '500'),
+                (parties[0], '2024-01-11', '60'),
+                (parties[1], '2024-01-15', '40'),
+                (parties[1], '2024-02-16', '700'),
+                (parties[0], '2024-02-28', '90'))
+            with Transaction().set_context(
+                    start_date=date('2024-01-01'),
+                    end_date=date('2024-02-29')):
+                team, empty = Team.browse([team, empty])
+                # 60 + 40 + 90
+                self.assertEqual(team.surplus_actual, D(190))
+                # 62 × 21 / 31 + 20, then 62 + 5
+                self.assertEqual(team.surplus_baseline, D(129))
+                self.assertEqual(team.surplus, D(61))
+                self.assertEqual(team.surplus_method, 'mixed')
+                self.assertEqual(team.surplus_months, 2)
+                self.assertEqual(team.surplus_missing, 0)
+                self.assertIsNone(team.surplus_low)
+                self.assertEqual(empty.surplus_months, 0)
+                self.assertIsNone(empty.surplus)
+                self.assertIsNone(empty.surplus_method)
+            with Transaction().set_context(
+                    start_date=date('2024-01-01'),
+                    end_date=date('2024-06-30')):
+                team, = Team.browse([team])
+                self.assertEqual(team.surplus_months, 6)
+                self.assertLess(team.surplus_low, team.surplus_high)
+            with count_statements() as one:
+                Team.read([team.id], list(Team._fields))
+            with count_statements() as two:
+                Team.read([team.id, empty.id], list(Team._fields))
+            self.assertLessEqual(len(two), len(one))
+
+    @with_transaction()
+    def test_vacancy(self):
+        "The cost of a vacancy is computed from its sources"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        Reason = pool.get('prm.partner.end_reason')
+        Vacancy = pool.get('prm.vacancy')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2023, 2024)
+            john, jane = (
+                create_employee(company, name) for name in ["John", "Jane"])
+            parties = create_parties(2)
+            lost, kept = create_partners(company, parties, john, john)
+            Partner.onboard([lost, kept])
+            reason, = Reason.create([{'name': "Followed"}])
+            Partner.write([lost], {
+                    'end_date': date('2024-09-30'), 'end_reason': reason.id})
+            Partner.end([lost])
+            create_target(
+                company, '12000', '2023-06-01', '2024-05-31',
+                scope='employee', employee=john)
+            create_invoices(
+                company,
+                (parties[0], '2023-06-30', '7'),
+                (parties[0], '2023-07-01', '3000'),
+                (parties[1], '2024-03-01', '600'))
+            values = {
+                'company': company.id,
+                'employee': john.id,
+                'left_date': date('2024-06-30'),
+                'replaced_date': date('2024-09-16'),
+                'ramp_up_months': 3,
+                'margin_rate': D('0.4'),
+                'recruitment_cost': D('500'),
+                'manager_hours': D('10'),
+                'manager_hourly_cost': D('45.5'),
+                }
+            vacancy, typed, open_, other = Vacancy.create([
+                    values,
+                    dict(values, monthly_target=D(2000)),
+                    dict(values, replaced_date=None,
+                        left_date=dt.date.today()),
+                    dict(values, employee=jane.id),
+                    ])
+            Vacancy.compute([vacancy, typed, open_, other])
+            self.assertEqual(vacancy.monthly_target, D(1000))
+            # 1000 × 0.4 × (1 + 1 + 15 / 30)
+            self.assertEqual(vacancy.vacancy_cost, D('1000'))
+            # 1000 × 0.4 × 3 / 2
+            self.assertEqual(vacancy.ramp_up_cost, D('600'))
+            self.assertEqual(vacancy.lost_partners_cost, D('1200'))
+            self.assertEqual(vacancy.gestures_cost, D(0))
+            self.assertEqual(vacancy.manager_cost, D('455'))
+            self.assertEqual(
+                vacancy.total_cost,
+                D(1000 + 600 + 1200 + 500 + 455))
+            self.assertEqual(typed.vacancy_cost, D(2000))
+            self.assertEqual(open_.vacancy_cost, D(0))
+            self.assertEqual(open_.ramp_up_cost, D(0))
+            self.assertEqual(other.monthly_target, D(0))
+            counts = []
+            for number in [1, 10]:
+                with count_statements() as create:
+                    vacancies = Vacancy.create([values] * number)
+                with count_statements() as read:
+                    Vacancy.read(
+                        [v.id for v in vacancies], list(Vacancy._fields))
+                with count_statements() as compute:
+                    Vacancy.compute(Vacancy.browse(vacancies))
+                counts.append([
+                        len([s for s in statements
+                                if not s.startswith(('INSERT', 'UPDATE'))])
+                        for statements in [create, read, compute]])
+            for few, many in zip(*counts):
+                self.assertLessEqual(many, few)
+
+    @with_transaction()
+    def test_seasonality_derive(self):
+        "A seasonality is derived from the revenue of past years"
+        pool = Pool()
+        Derive = pool.get('prm.seasonality.derive', type='wizard')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2023, 2024)
+            party, = create_parties()
+            create_invoices(
+                company,
+                (party, '2023-02-01', '100'), (party, '2023-03-01', '200'),
+                (party, '2024-02-01', '50'), (party, '2024-03-01', '50'),
+                (party, '2024-04-01', '-5'))
+            session_id, _, _ = Derive.create()
+            wizard = Derive(session_id)
+            wizard.start.name = "Derived"
+            wizard.start.company = company
+            wizard.start.first_year = 2022
+            wizard.start.last_year = 2024
+            wizard.start.method = 'mean'
+            Seasonality = pool.get('prm.seasonality')
+            seasonality, = Seasonality.create([wizard.get_values()])
+            # (1 / 3 + 1 / 2) / 2
+            self.assertEqual(seasonality.shares[2], D('0.416667'))
+            self.assertEqual(seasonality.shares[3], D('0.583333'))
+            self.assertEqual(seasonality.shares[4], D(0))
+            self.assertEqual(seasonality.total, 1)
+            self.assertEqual(
+                seasonality.description,
+                "Mean of the shares of the revenue of 2023, 2024.")
+            wizard.start.last_year = 2022
+            with self.assertRaisesRegex(
+                    SeasonalityError, "no revenue from 2022 to 2022"):
+                wizard.get_values()
+
+    @with_transaction()
+    def test_target_renew(self):
+        "The targets are renewed for the next year with a growth"
+        Target = Pool().get('prm.target')
+        company = create_company()
+        with set_company(company):
+            target = create_target(
+                company, '1000.01', '2024-02-01', '2024-02-29',
+                floor=D(900))
+            new, = Target.renew([target], D('0.05'))
+            self.assertEqual(new.start_date, date('2025-02-01'))
+            self.assertEqual(new.end_date, date('2025-02-28'))
+            self.assertEqual(new.target, D('1050.01'))
+            self.assertEqual(new.floor, D(945))
+            self.assertIsNone(new.stretch)
+            line, = new.lines
+            self.assertEqual(line.amount, D('1050.01'))
+            self.assertEqual(line.date, date('2025-02-01'))
+
+    @with_transaction()
+    def test_unfinished(self):
+        "The unfinished work shows what it defers, the plan its focus"
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        Plan = pool.get('prm.plan')
+        company = create_company()
+        with set_company(company):
+            plan, empty = Plan.create([{
+                        'company': company.id,
+                        'name': name,
+                        'start_date': date('2024-01-01'),
+                        'end_date': date('2024-12-31'),
+                        } for name in ["PAC", "Empty"]])
+            done, guide = Action.create([{
+                        'plan': plan.id,
+                        'name': "Fair",
+                        'hours_spent': D('10.5'),
+                        'expected_revenue': D(100),
+                        }, {
+                        'plan': plan.id,
+                        'name': "Guide",
+                        'core': False,
+                        'hours_spent': D('20.5'),
+                        'expected_revenue': D(100),
+                        'actual_revenue': D(30),
+                        'why': "Not the core business",
+                        }])
+            Action.abandon([guide])
+            self.assertEqual(guide.deferred_revenue, D(70))
+            self.assertIsNone(done.deferred_revenue)
+            self.assertEqual(plan.focus, D('0.3387'))
+            self.assertIsNone(empty.focus)
 
     @with_transaction()
     def test_category(self):

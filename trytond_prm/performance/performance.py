@@ -703,6 +703,51 @@ class Performance(_Report):
         return list({invoice for invoice, in cursor})
 
     @classmethod
+    def attributed_amounts(cls, start_date, end_date, employees=None):
+        """Return the rows of employee, team, date and actual revenue
+
+        The employee and the team, those of the date, are identifiers or
+        None. The rows are all of the companies and the employees if any.
+        """
+        lines = cls.actual_query(start_date, end_date)
+        query = cls._attributed_query(cls._by_party_query(lines))
+        where = Literal(True)
+        if employees is not None:
+            where = query.employee.in_([e.id for e in employees])
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*query.select(
+                query.employee, query.team, query.date,
+                sql_amount(Sum(query.amount)).as_('amount'),
+                where=where,
+                group_by=[query.employee, query.team, query.date]))
+        return [
+            (employee, team,
+                dt.date.fromisoformat(date) if isinstance(date, str) else date,
+                Decimal(str(amount)))
+            for employee, team, date, amount in cursor]
+
+    @classmethod
+    def party_amounts(cls, parties, start_date, end_date):
+        """Return the rows of company, party, date and actual revenue
+
+        The parties are pairs of identifiers of a company and a party.
+        """
+        if not parties:
+            return []
+        query = cls._by_party_query(cls.actual_query(start_date, end_date))
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*query.select(
+                query.company, query.party, query.date,
+                sql_amount(query.amount).as_('amount'),
+                where=query.party.in_([party for _, party in parties])))
+        return [
+            (company, party,
+                dt.date.fromisoformat(date) if isinstance(date, str) else date,
+                Decimal(str(amount)))
+            for company, party, date, amount in cursor
+            if (company, party) in parties]
+
+    @classmethod
     def company_months(cls, companies, start_date, end_date):
         """Return the list of Month by company, ordered by date
 

@@ -4,7 +4,9 @@ from collections import defaultdict
 from decimal import Decimal
 
 from dateutil.rrule import MONTHLY, rrule
-from sql.conditionals import Case
+from sql import Literal
+from sql.aggregate import Sum
+from sql.conditionals import Case, Coalesce
 
 from trytond.i18n import gettext
 from trytond.model import Index, ModelSQL, ModelView, Workflow, fields
@@ -15,7 +17,7 @@ from trytond.pyson import Eval, If, PYSONEncoder
 from trytond.transaction import Transaction
 from trytond.wizard import StateAction, Wizard
 
-from ..tools import sql_sum
+from ..tools import sql_exact, sql_ratio, sql_sum
 from .exceptions import ActionStopError, PlanAccessError
 from .performance import smoothing
 
@@ -99,6 +101,12 @@ class Plan(Workflow, ModelSQL, ModelView):
             help="The share of the level that the revenue of each month of "
             "the period fills: 100 % when no month is below the level."),
         'get_smoothing')
+    focus = fields.Function(
+        fields.Numeric(
+            "Focus", digits=(1, 4),
+            help="The share of the hours spent that is for the core "
+            "business, empty without hours."),
+        'get_focus')
     approved_by = fields.Many2One(
         'company.employee', "Approved By", readonly=True,
         ondelete='RESTRICT',
@@ -208,6 +216,26 @@ class Plan(Workflow, ModelSQL, ModelView):
             column = Case(
                 (action.state.in_(['shelved', 'abandoned']), 0), else_=column)
         return column
+
+    @classmethod
+    def get_focus(cls, plans, name):
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        action = Action.__table__()
+        cursor = Transaction().connection.cursor()
+        core = Case((action.core == Literal(True), action.hours_spent))
+        cursor.execute(*action.select(
+                action.plan,
+                sql_ratio(
+                    Sum(sql_exact(Coalesce(core, 0))),
+                    Sum(sql_exact(action.hours_spent))),
+                where=_in(action.plan, [p.id for p in plans]),
+                group_by=[action.plan]))
+        focus = dict.fromkeys(map(int, plans))
+        focus.update(
+            (plan, Decimal(str(value)).quantize(Decimal('0.0001')))
+            for plan, value in cursor if value is not None)
+        return focus
 
     @classmethod
     def get_smoothing(cls, plans, names):
@@ -350,6 +378,14 @@ class PlanAction(Workflow, ModelSQL, ModelView):
         "Actual Revenue", currency='currency', digits='currency',
         help="What the action has brought so far, typed by the employee in "
         "charge.")
+    deferred_revenue = fields.Function(Monetary(
+            "Deferred Revenue", currency='currency', digits='currency',
+            states={
+                'invisible': ~Eval('state').in_(['shelved', 'abandoned']),
+                },
+            help="The expected revenue that a shelved or abandoned action "
+            "has not brought."),
+        'on_change_with_deferred_revenue')
     hours_spent = fields.Numeric(
         "Hours Spent", digits=(16, 2),
         domain=['OR', ('hours_spent', '=', None), ('hours_spent', '>=', 0)],
@@ -488,6 +524,13 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     @fields.depends('plan', '_parent_plan.currency')
     def on_change_with_currency(self, name=None):
         return self.plan.currency if self.plan else None
+
+    @fields.depends('state', 'expected_revenue', 'actual_revenue')
+    def on_change_with_deferred_revenue(self, name=None):
+        if self.state in {'shelved', 'abandoned'}:
+            return max(
+                (self.expected_revenue or Decimal(0))
+                - (self.actual_revenue or Decimal(0)), Decimal(0))
 
     @fields.depends('state')
     def on_change_with_calendar_color(self, name=None):

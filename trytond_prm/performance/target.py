@@ -1,16 +1,19 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+import datetime as dt
 from calendar import monthrange
 from decimal import ROUND_HALF_EVEN, Decimal
 
+from dateutil.relativedelta import relativedelta
 from dateutil.rrule import MONTHLY, rrule
 
 from trytond.i18n import gettext
 from trytond.model import Index, ModelSQL, ModelView, Unique, fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
-from trytond.pyson import Eval, If
+from trytond.pyson import Eval, If, PYSONEncoder
 from trytond.transaction import Transaction
+from trytond.wizard import Button, StateAction, StateView, Wizard
 
 from .exceptions import TargetOverlapWarning, TargetValidationError
 
@@ -339,6 +342,41 @@ class Target(ModelSQL, ModelView):
         cls._spread(targets)
 
     @classmethod
+    def renew(cls, targets, growth, plan=None):
+        """Return the copies of the targets for the year after
+
+        The amounts are multiplied by 1 + growth and rounded.
+        """
+        def next_year(date):
+            if (date + dt.timedelta(days=1)).day == 1:
+                return date + relativedelta(years=1, day=31)
+            return date + relativedelta(years=1)
+
+        def copy(name):
+            def compute(data):
+                target = by_id[data['id']]
+                value = getattr(target, name)
+                if name in {'start_date', 'end_date'}:
+                    return next_year(value)
+                elif value is not None:
+                    return target._round(value * (1 + growth))
+            return compute
+
+        by_id = {t.id: t for t in targets}
+        return cls.copy(targets, default={
+                'plan': plan.id if plan else None,
+                **{name: copy(name) for name in [
+                        'start_date', 'end_date', 'floor', 'target',
+                        'stretch']},
+                })
+
+    @classmethod
+    def copy(cls, targets, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('lines', None)
+        return super().copy(targets, default=default)
+
+    @classmethod
     def _spread(cls, targets):
         pool = Pool()
         Line = pool.get('prm.target.line')
@@ -419,3 +457,45 @@ class TargetLine(ModelSQL, ModelView):
         pool = Pool()
         Lang = pool.get('ir.lang')
         return f"{self.target.rec_name} {Lang.get().strftime(self.date)}"
+
+
+class TargetRenew(Wizard):
+    __name__ = 'prm.target.renew'
+
+    start = StateView(
+        'prm.target.renew.start', 'prm.target_renew_start_view_form', [
+            Button("Cancel", 'end', 'tryton-cancel'),
+            Button("Create", 'create_', 'tryton-ok', default=True),
+            ])
+    create_ = StateAction('prm.act_target_form')
+
+    def do_create_(self, action):
+        pool = Pool()
+        Target = pool.get('prm.target')
+        targets = Target.renew(
+            self.records, self.start.growth, plan=self.start.plan)
+        action['pyson_domain'] = PYSONEncoder().encode(
+            [('id', 'in', [t.id for t in targets])])
+        action['domains'] = []
+        return action, {}
+
+
+class TargetRenewStart(ModelView):
+    __name__ = 'prm.target.renew.start'
+    __string__ = "Renew Targets"
+
+    growth = fields.Numeric(
+        "Growth", digits=(16, 4), required=True,
+        domain=[('growth', '>=', -1)],
+        help="By how much the amounts of the next year are higher.")
+    plan = fields.Many2One(
+        'prm.plan', "Plan",
+        domain=[
+            ('state', '!=', 'closed'),
+            ('company', '=', Eval('context', {}).get('company', -1)),
+            ],
+        help="The plan of the new targets.")
+
+    @classmethod
+    def default_growth(cls):
+        return Decimal(0)

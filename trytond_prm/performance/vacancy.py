@@ -1,0 +1,325 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import datetime as dt
+from collections import defaultdict
+from decimal import Decimal
+
+from dateutil.relativedelta import relativedelta
+
+from trytond.model import Index, ModelSQL, ModelView, fields
+from trytond.modules.currency.fields import Monetary
+from trytond.pool import Pool
+from trytond.pyson import Eval, If
+from trytond.transaction import Transaction
+
+from .target import month_weights
+
+_COMPONENTS = [
+    'vacancy_cost', 'ramp_up_cost', 'lost_partners_cost', 'gestures_cost',
+    'recruitment_cost']
+
+
+class Vacancy(ModelSQL, ModelView):
+    __name__ = 'prm.vacancy'
+    __string__ = "Vacancy"
+
+    company = fields.Many2One(
+        'company.company', "Company", required=True, ondelete='RESTRICT')
+    employee = fields.Many2One(
+        'company.employee', "Employee", required=True, ondelete='RESTRICT',
+        domain=[('company', '=', Eval('company', -1))],
+        help="The employee who left.")
+    left_date = fields.Date(
+        "Left On", required=True,
+        help="The last day of the employee.")
+    replaced_date = fields.Date(
+        "Replaced On",
+        domain=[
+            If(Eval('replaced_date') & Eval('left_date'),
+                ('replaced_date', '>', Eval('left_date')),
+                ()),
+            ],
+        help="The first day of the replacement; "
+        "the position is vacant as long as it is empty.")
+    replacement = fields.Many2One(
+        'company.employee', "Replacement", ondelete='RESTRICT',
+        domain=[('company', '=', Eval('company', -1))])
+    ramp_up_months = fields.Integer(
+        "Ramp Up Months", required=True,
+        domain=[('ramp_up_months', '>=', 0)],
+        help="The months that the replacement needs to sell as much as the "
+        "employee who left.")
+    monthly_target = Monetary(
+        "Monthly Target", currency='currency', digits='currency',
+        help="The revenue that the position brings in a month.\n"
+        "When it is computed, it is the mean of the targets of the employee "
+        "over the 12 months before the leave, or of the revenue without "
+        "target.")
+    margin_rate = fields.Numeric(
+        "Margin Rate", digits=(1, 4), required=True,
+        domain=[('margin_rate', '>=', 0), ('margin_rate', '<=', 1)],
+        help="The part of the revenue that is lost when it is not made.")
+    vacancy_cost = Monetary(
+        "Cost of the Vacancy", currency='currency', digits='currency',
+        help="The margin of the monthly target for the days without anybody.")
+    ramp_up_cost = Monetary(
+        "Cost of the Ramp Up", currency='currency', digits='currency',
+        help="Half of the margin of the monthly target for each month of the "
+        "ramp up: the replacement starts at nothing and rises evenly.")
+    lost_partners_cost = Monetary(
+        "Lost Partners", currency='currency', digits='currency',
+        help="The margin of one year of the partners that the employee "
+        "managed and that ended within 12 months after the leave.")
+    gestures_cost = Monetary(
+        "Commercial Gestures", currency='currency', digits='currency',
+        help="The gestures granted to the partners that the employee "
+        "managed, from the leave to the end of the ramp up.")
+    recruitment_cost = Monetary(
+        "Recruitment", currency='currency', digits='currency',
+        domain=['OR',
+            ('recruitment_cost', '=', None), ('recruitment_cost', '>=', 0)])
+    manager_hours = fields.Numeric(
+        "Manager Hours", digits=(16, 2),
+        domain=['OR',
+            ('manager_hours', '=', None), ('manager_hours', '>=', 0)],
+        help="The time of the manager for the recruitment, the training and "
+        "the handover.")
+    manager_hourly_cost = Monetary(
+        "Manager Hourly Cost", currency='currency', digits='currency',
+        domain=['OR',
+            ('manager_hourly_cost', '=', None),
+            ('manager_hourly_cost', '>=', 0)])
+    manager_cost = fields.Function(Monetary(
+            "Manager Time", currency='currency', digits='currency'),
+        'on_change_with_manager_cost')
+    total_cost = fields.Function(Monetary(
+            "Total Cost", currency='currency', digits='currency',
+            help="The sum of the components."),
+        'on_change_with_total_cost')
+    notes = fields.Text(
+        "Notes", help="Where the typed amounts come from.")
+    currency = fields.Function(
+        fields.Many2One('currency.currency', "Currency"),
+        'on_change_with_currency')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        cls._sql_indexes.add(
+            Index(
+                t,
+                (t.left_date, Index.Range(order='DESC')),
+                (t.id, Index.Range(order='DESC'))))
+        cls._order = [('left_date', 'DESC'), ('id', 'DESC')]
+        cls._buttons.update({
+                'compute': {
+                    'icon': 'tryton-refresh',
+                    },
+                })
+
+    @classmethod
+    def default_company(cls):
+        return Transaction().context.get('company')
+
+    @classmethod
+    def default_ramp_up_months(cls):
+        return 3
+
+    @classmethod
+    def default_margin_rate(cls):
+        return Decimal(1)
+
+    @fields.depends('company')
+    def on_change_with_currency(self, name=None):
+        return self.company.currency if self.company else None
+
+    @fields.depends('currency', 'manager_hours', 'manager_hourly_cost')
+    def on_change_with_manager_cost(self, name=None):
+        if (self.currency and self.manager_hours is not None
+                and self.manager_hourly_cost is not None):
+            return self.currency.round(
+                self.manager_hours * self.manager_hourly_cost)
+
+    @fields.depends(*_COMPONENTS, methods=['on_change_with_manager_cost'])
+    def on_change_with_total_cost(self, name=None):
+        amounts = [getattr(self, name) for name in _COMPONENTS]
+        amounts.append(self.on_change_with_manager_cost())
+        return sum(filter(None, amounts), Decimal(0))
+
+    def get_rec_name(self, name):
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        return (f"{self.employee.rec_name} "
+            f"{Lang.get().strftime(self.left_date)}")
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        return [('employee.rec_name', *clause[1:])]
+
+    @property
+    def _last_vacant_day(self):
+        pool = Pool()
+        Date = pool.get('ir.date')
+        if self.replaced_date:
+            return self.replaced_date - dt.timedelta(days=1)
+        with Transaction().set_context(company=self.company.id):
+            return Date.today()
+
+    @property
+    def _last_ramp_up_day(self):
+        if not self.replaced_date:
+            return self._last_vacant_day
+        return (self.replaced_date
+            + relativedelta(months=self.ramp_up_months, days=-1))
+
+    @property
+    def _past_months(self):
+        "The first and the last day of the 12 months before the leave"
+        end = self.left_date.replace(day=1) - dt.timedelta(days=1)
+        return end.replace(day=1) - relativedelta(months=11), end
+
+    @classmethod
+    def copy(cls, vacancies, default=None):
+        default = default.copy() if default is not None else {}
+        for name in ['monthly_target', *_COMPONENTS]:
+            default.setdefault(name, None)
+        return super().copy(vacancies, default=default)
+
+    @classmethod
+    @ModelView.button
+    def compute(cls, vacancies):
+        """Set the components that come from the targets, the partners, the
+        invoices and the gestures
+
+        A typed monthly target is kept.
+        """
+        targets = cls._get_monthly_targets(
+            [v for v in vacancies if v.monthly_target is None])
+        partners = cls._get_partners(vacancies)
+        revenues = cls._get_revenues(vacancies, partners)
+        gestures = cls._get_gestures(vacancies, partners)
+        for vacancy in vacancies:
+            round_ = vacancy.currency.round
+            if vacancy.monthly_target is None:
+                vacancy.monthly_target = round_(targets[vacancy])
+            margin = vacancy.monthly_target * vacancy.margin_rate
+            first = vacancy.left_date + dt.timedelta(days=1)
+            last = vacancy._last_vacant_day
+            months = Decimal(0)
+            if first <= last:
+                months = sum(w for _, w in month_weights(first, last))
+            vacancy.vacancy_cost = round_(margin * months)
+            vacancy.ramp_up_cost = round_(
+                margin * vacancy.ramp_up_months / 2
+                if vacancy.replaced_date else Decimal(0))
+            vacancy.lost_partners_cost = round_(
+                revenues[vacancy] * vacancy.margin_rate)
+            vacancy.gestures_cost = round_(gestures[vacancy])
+        cls.save(vacancies)
+
+    @classmethod
+    def _get_monthly_targets(cls, vacancies):
+        "Return the mean target, or revenue, of the 12 months by vacancy"
+        pool = Pool()
+        Performance = pool.get('prm.performance')
+        TargetLine = pool.get('prm.target.line')
+        if not vacancies:
+            return {}
+        employees = list({v.employee for v in vacancies})
+        periods = [v._past_months for v in vacancies]
+        start, end = min(periods)[0], max(e for _, e in periods)
+        targets = defaultdict(list)
+        for line in TargetLine.search([
+                    ('target.scope', '=', 'employee'),
+                    ('target.measure', '=', 'revenue'),
+                    ('target.employee', 'in', [e.id for e in employees]),
+                    ('date', '>=', start),
+                    ('date', '<=', end),
+                    ]):
+            targets[line.target.employee.id].append((line.date, line.amount))
+        revenues = defaultdict(list)
+        for employee, _, date, amount in Performance.attributed_amounts(
+                start, end, employees):
+            revenues[employee].append((date, amount))
+        result = {}
+        for vacancy, (start, end) in zip(vacancies, periods):
+            for amounts in [targets, revenues]:
+                amounts = [
+                    amount for date, amount in amounts[vacancy.employee.id]
+                    if start <= date <= end]
+                if amounts:
+                    break
+            result[vacancy] = sum(amounts, Decimal(0)) / 12
+        return result
+
+    @classmethod
+    def _get_partners(cls, vacancies):
+        "Return the partners managed on the last day by vacancy"
+        pool = Pool()
+        Manager = pool.get('prm.partner.manager')
+        managers = Manager.search([
+                ('employee', 'in', list({v.employee.id for v in vacancies})),
+                ])
+        by_employee = defaultdict(list)
+        for manager in managers:
+            by_employee[manager.employee].append(manager)
+        return {
+            vacancy: [
+                m.partner for m in by_employee[vacancy.employee]
+                if m.start_date <= vacancy.left_date
+                and (not m.end_date or m.end_date >= vacancy.left_date)]
+            for vacancy in vacancies}
+
+    @classmethod
+    def _get_revenues(cls, vacancies, partners):
+        "Return the revenue of the year before of the lost ones by vacancy"
+        pool = Pool()
+        Performance = pool.get('prm.performance')
+        lost = {
+            vacancy: {
+                (p.company.id, p.party.id) for p in partners[vacancy]
+                if p.state == 'ended' and (
+                    vacancy.left_date < p.end_date
+                    <= vacancy.left_date + relativedelta(months=12))}
+            for vacancy in vacancies}
+        parties = set().union(*lost.values())
+        amounts = Performance.party_amounts(
+            parties,
+            min(v.left_date for v in vacancies) - relativedelta(months=12),
+            max(v.left_date for v in vacancies))
+        return {
+            vacancy: sum((
+                    amount for company, party, date, amount in amounts
+                    if (company, party) in lost[vacancy]
+                    and (vacancy.left_date - relativedelta(months=12)
+                        < date <= vacancy.left_date)), Decimal(0))
+            for vacancy in vacancies}
+
+    @classmethod
+    def _get_gestures(cls, vacancies, partners):
+        "Return the gestures granted to the partners by vacancy"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        parties = {
+            vacancy: {p.party for p in partners[vacancy]}
+            for vacancy in vacancies}
+        concessions = Concession.search([
+                ('company', 'in', list({v.company.id for v in vacancies})),
+                ('party', 'in', [
+                        p.id for p in set().union(*parties.values())]),
+                ('state', '=', 'granted'),
+                ('date', '>', min(v.left_date for v in vacancies)),
+                ('date', '<=', max(v._last_ramp_up_day for v in vacancies)),
+                ])
+        return {
+            vacancy: sum((
+                    (c.company_cost if c.kind == 'free_service'
+                        else c.company_amount) or Decimal(0)
+                    for c in concessions
+                    if c.kind != 'payment_delay'
+                    and c.company == vacancy.company
+                    and c.party in parties[vacancy]
+                    and (vacancy.left_date < c.date
+                        <= vacancy._last_ramp_up_day)), Decimal(0))
+            for vacancy in vacancies}
