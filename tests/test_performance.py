@@ -1086,7 +1086,7 @@ class PerformanceTestCase(unittest.TestCase):
             target.save()
             self.assertEqual([l.amount for l in target.lines], [D(100)])
             lines = target.lines
-            target.measure = 'revenue'
+            target.plan = None
             target.save()
             self.assertEqual(target.lines, lines)
 

@@ -74,7 +74,11 @@ class _Report(AmountsMixin, ModelSQL, ModelView):
         'product.category', "Category",
         states={
             'invisible': Eval('scope') != 'category',
-            })
+            },
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'})
     date = fields.Date("Month", help="The first day of the month.")
     currency = fields.Function(
         fields.Many2One('currency.currency', "Currency"),
@@ -834,7 +838,11 @@ class PerformanceContext(ModelView):
         'product.category', "Category",
         states={
             'invisible': Eval('scope') != 'category',
-            })
+            },
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'})
     measure = fields.Selection(
         [(None, "")] + MEASURES, "Measure", sort=False,
         help="The revenue, and the others that have a target, when empty.")

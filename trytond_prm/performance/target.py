@@ -116,6 +116,10 @@ class Target(ModelSQL, ModelView):
             'invisible': Eval('scope') != 'category',
             'required': Eval('scope') == 'category',
             },
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'},
         help="The category of the products, with its children.")
     measure = fields.Selection(
         MEASURES, "Measure", required=True, sort=False,

@@ -72,14 +72,14 @@ class Team(DeactivableMixin, ModelSQL, ModelView):
         'get_surplus')
     surplus_low = fields.Function(Monetary(
             "Surplus Low", currency='currency', digits='currency',
-            help="9 times out of 10, the surplus of as many months drawn "
-            "among those of the period is above.\n"
+            help="In 9 out of 10 draws of as many months among those of the "
+            "period, the surplus is between this and the high.\n"
             "Empty with less than 6 months."),
         'get_surplus')
     surplus_high = fields.Function(Monetary(
             "Surplus High", currency='currency', digits='currency',
-            help="9 times out of 10, the surplus of as many months drawn "
-            "among those of the period is below.\n"
+            help="In 9 out of 10 draws of as many months among those of the "
+            "period, the surplus is between the low and this.\n"
             "Empty with less than 6 months."),
         'get_surplus')
     surplus_months = fields.Function(
@@ -89,7 +89,7 @@ class Team(DeactivableMixin, ModelSQL, ModelView):
         fields.Selection([
                 (None, ""),
                 ('typed', "Typed"),
-                ('last_year', "Last Year"),
+                ('last_year', "Year Before"),
                 ('mixed', "Mixed"),
                 ], "Method", sort=False,
             help="Where the baselines come from."),

@@ -194,6 +194,8 @@ class Vacancy(ModelSQL, ModelView):
 
         A typed monthly target is kept.
         """
+        if not vacancies:
+            return
         targets = cls._get_monthly_targets(
             [v for v in vacancies if v.monthly_target is None])
         partners = cls._get_partners(vacancies)
