@@ -343,10 +343,7 @@ class Performance(_Report):
                     withs.append(source)
                 queries.append(cls._actual_query(measure, name, source))
             if measure == 'revenue' and 'company' in scopes:
-                try:
-                    queries.append(cls._pipeline_query())
-                except KeyError:
-                    pass
+                queries.append(cls._pipeline_query())
         facts = Union(*queries, all_=True)
         return facts.select(
             *(getattr(facts, name).as_(name) for name in _KEYS),
