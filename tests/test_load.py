@@ -5,6 +5,7 @@ import datetime as dt
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -119,6 +120,8 @@ class FolderTestCase(ChangesMixin, unittest.TestCase):
             ('parties', 2, 'role', 'friend',
                 '"friend" is not one of: customer, partner, associate.'),
             ('parties', 3, 'name', '', 'A value is required.'),
+            ('parties', 3, 'lang', 'xx',
+                '"xx" is not the code of a language.'),
             ('parties', 4, 'email', 'nobody',
                 '"nobody" is not an email address.'),
             ('parties', 5, 'social', 'social.example',
@@ -207,6 +210,29 @@ class FolderTestCase(ChangesMixin, unittest.TestCase):
             }
 
         self.assertEqual(set(self.bad_cells()), expected)
+
+    def test_reference(self):
+        "The reference describes every column"
+        path = DEMO.parent / 'doc' / 'reference.rst'
+        if not path.exists():
+            self.skipTest("the documentation is not installed")
+        text = path.read_text(encoding='utf-8')
+        text = text[text.index('.. _load-format:'):]
+        titles = [t.file for t in TABLES.values()]
+        sections = re.split(
+            r'^(%s)\n\^+$' % '|'.join(map(re.escape, titles)), text,
+            flags=re.MULTILINE)[1:]
+
+        self.assertEqual(sections[::2], titles)
+        for table, section in zip(TABLES.values(), sections[1::2]):
+            with self.subTest(table=table.name):
+                described = re.findall(
+                    r'^   \* - (?:\*\*)?(.*?)(?:\*\*)?$', section,
+                    flags=re.MULTILINE)
+                if table.name == 'seasonality':
+                    self.assertEqual(described, ['name', '1 … 12'])
+                else:
+                    self.assertEqual(described, list(table.columns))
 
     def test_order(self):
         "The bad cells are sorted by file, line and column"
@@ -422,11 +448,98 @@ class FolderTestCase(ChangesMixin, unittest.TestCase):
                 'invoice F0191 of 2008-01-14.',
                 f'concessions.csv:{before}: invoice: The invoice F0191 is of '
                 'the party C09.',
-                f'concessions.csv:{none}: invoice: A value is required.',
-                f'concessions.csv:{none}: amount: "0" is not greater than '
+                f'concessions.csv:{none}: amount: "0.00" is not greater than '
                 'zero.',
                 ])
         self.assertEqual(exact, beyond - 1)
+
+    def test_buybacks(self):
+        "The instalments can be paid"
+        self.change(
+            'buybacks', 2, advance='69939.46', opposition_end='2007-12-01')
+        self.add(
+            'buybacks', code='R2', party='A3', share_class='Ordinary',
+            quantity='1', unit_price='10', route='third_party',
+            title_transfer='effective', announcement_date='2008-02-01',
+            signature_date='2008-01-31', method='bullet',
+            number_of_instalments='0', period_months='1',
+            day_count='act_365')
+
+        self.assertEqual(self.bad_cells(), [
+                'buybacks.csv:2: advance: The advance of 69939.46 is more '
+                'than the price of 69939.45.',
+                'buybacks.csv:3: signature_date: 2008-01-31 is before '
+                '2008-02-01 of the column announcement_date.',
+                'buybacks.csv:3: number_of_instalments: "0" is not greater '
+                'than zero.',
+                ])
+
+    def test_opposition(self):
+        "Nothing is due before the end of the opposition"
+        self.change('buybacks', 2, opposition_end='2007-11-30')
+
+        self.assertEqual(self.bad_cells(), [
+                'buybacks.csv:2: opposition_end: The instalment of '
+                '2007-11-30 is due before the end of the opposition.',
+                ])
+
+    def test_payments(self):
+        "The payments are those of the instalments"
+        self.change('payments', 3, due_date='2007-12-30')
+        self.change('payments', 2, amount='17776.26')
+        self.add(
+            'payments', buyback='R1', due_date='2007-11-30',
+            paid_date='2007-12-05', amount='0.01')
+        self.add(
+            'payments', buyback='R1', due_date='2007-11-30',
+            paid_date='2007-12-06', amount='0.01')
+        self.add(
+            'payments', buyback='R1', due_date='2007-12-31',
+            paid_date='2007-10-30', amount='0.01')
+
+        self.assertEqual(self.bad_cells(), [
+                'payments.csv:3: due_date: The buyback R1 has no instalment '
+                'due on 2007-12-30 but on: 2007-11-30, 2007-12-31, '
+                '2008-01-31, 2008-02-29.',
+                'payments.csv:7: amount: 0.01 is more than the 0.00 that '
+                'remain to pay of the instalment of 2007-11-30 of the '
+                'buyback R1.',
+                'payments.csv:8: paid_date: 2007-10-30 is before the '
+                'signature of the buyback R1 on 2007-10-31.',
+                ])
+
+    def test_third_party(self):
+        "The company does not pay for a third party"
+        self.change('buybacks', 2, route='third_party')
+
+        self.assertEqual(self.bad_cells(), [
+                f'payments.csv:{line}: buyback: A third party pays the '
+                'buyback R1, not the company.'
+                for line in range(2, 6)])
+
+    def test_target_codes(self):
+        "The targets are of what the folder has"
+        target = {
+            'measure': 'revenue', 'start_date': '2008-01-01',
+            'end_date': '2008-12-31', 'target': '1'}
+        self.add('targets', scope='team', code='Direct', **target)
+        team = self.add('targets', scope='team', code='E1', **target)
+        self.add('targets', scope='employee', code='E1', **target)
+        employee = self.add(
+            'targets', scope='employee', code='C01', **target)
+        self.add('targets', scope='partner', code='C01', **target)
+        partner = self.add('targets', scope='partner', code='C02', **target)
+        none = self.add('targets', scope='team', **target)
+
+        self.assertEqual(self.bad_cells(), [
+                f'targets.csv:{line}: code: "{code}" is unknown: neither '
+                f'the folder ({table}) nor the database has it.'
+                for line, code, table in [
+                    (team, 'E1', 'employees'),
+                    (employee, 'C01', 'employees'),
+                    (partner, 'C02', 'partners'),
+                    ]] + [
+                f'targets.csv:{none}: code: A value is required.'])
 
     def test_register(self):
         "Shares are held at any date"
@@ -685,6 +798,42 @@ class DemoTestCase(LoadTestCase):
         self.assertEqual(
             [(f.kind, f.text) for f in review.findings],
             [(r['kind'], r['text']) for r in read_table(DEMO, 'findings')])
+
+    @with_load
+    def test_choices(self):
+        "The choices of the cells are those of the models"
+        pool = Pool()
+        selections = {
+            ('partners', 'state'): ('prm.partner', set()),
+            ('concessions', 'kind'): ('prm.concession', set()),
+            ('concessions', 'state'): ('prm.concession', set()),
+            ('interactions', 'direction'): ('prm.interaction', set()),
+            ('interactions', 'population'): ('prm.interaction', set()),
+            ('interactions', 'state'): ('prm.interaction', set()),
+            # the original of a reversal can not be told
+            ('share_transactions', 'kind'): (
+                'prm.share.transaction', {'reversal'}),
+            ('milestones', 'kind'): ('prm.separation.milestone', set()),
+            ('buybacks', 'route'): ('prm.buyback', set()),
+            ('buybacks', 'title_transfer'): ('prm.buyback', set()),
+            # the instalments of a custom schedule can not be told
+            ('buybacks', 'method'): ('prm.buyback', {'custom'}),
+            ('buybacks', 'day_count'): ('prm.buyback', set()),
+            ('targets', 'scope'): ('prm.target', set()),
+            ('targets', 'measure'): ('prm.target', set()),
+            ('actions', 'kind'): ('prm.plan.action', set()),
+            ('actions', 'state'): ('prm.plan.action', set()),
+            ('findings', 'kind'): ('prm.review.finding', set()),
+            }
+        for (table, column), (model, others) in selections.items():
+            with self.subTest(table=table, column=column):
+                selection = pool.get(model)._fields[column].selection
+                self.assertEqual(
+                    set(TABLES[table].columns[column].choices) | others,
+                    {key for key, _ in selection if key})
+        self.assertEqual(
+            set(TABLES['interactions'].columns['channel'].choices),
+            set(dict(pool.get('prm.channel').kind.selection)))
 
     @with_load
     def test_users(self):

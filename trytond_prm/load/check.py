@@ -8,12 +8,15 @@ costs no database and finds every wrong cell at once.
 import datetime as dt
 from collections import defaultdict
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache
+from xml.etree import ElementTree
+
+from trytond.tools import file_open
 
 from ..associate import schedule
 
 __all__ = ['check']
 
-IMPUTED_KINDS = {'credit_note', 'refund', 'discount'}
 ORIGIN_KINDS = {'credit_note', 'refund'}
 HELD_STATES = {'submitted', 'approved', 'granted'}
 
@@ -36,6 +39,7 @@ def check(folder, today, whole=True):
     check_targets(folder)
     check_actions(folder)
     if whole:
+        check_languages(folder)
         check_handovers(folder)
         check_register(folder)
         check_target_codes(folder)
@@ -65,6 +69,24 @@ def check_past(folder, row, column, today):
 def check_required(folder, row, column):
     if row[column] is None and row.valid(column):
         folder.error(row, column, 'msg_load_required')
+
+
+@cache
+def language_codes():
+    "The codes of the languages of every new database"
+    with file_open('ir/lang.xml', subdir='') as file:
+        tree = ElementTree.parse(file)
+    # English comes with the database itself
+    return {'en'} | {
+        f.text for f in tree.iterfind(
+            ".//record[@model='ir.lang']/field[@name='code']")}
+
+
+def check_languages(folder):
+    for row in folder['parties']:
+        if row['lang'] and row['lang'] not in language_codes():
+            folder.error(
+                row, 'lang', 'msg_load_language', value=row['lang'])
 
 
 def check_employees(folder):
@@ -171,10 +193,6 @@ def check_concessions(folder):
             folder['concessions'],
             key=lambda r: (r['date'] or dt.date.max, r.line)):
         kind, state = row['kind'], row['state']
-        if kind in ORIGIN_KINDS or kind == 'payment_delay':
-            check_required(folder, row, 'invoice')
-        if kind in IMPUTED_KINDS and row['amount'] == 0:
-            folder.error(row, 'amount', 'msg_load_positive', value='0')
         if kind == 'free_service':
             check_required(folder, row, 'cost')
         invoice = invoices.get(row['invoice'])

@@ -73,12 +73,10 @@ TABLES = {t.name: t for t in [
                 Text('code', required=True),
                 Reference('party', 'parties', required=True),
                 Date('date', required=True),
-                Choice('kind', [
-                        'credit_note', 'refund', 'discount', 'free_service',
-                        'payment_delay']),
+                Choice('kind', ['credit_note', 'refund', 'free_service']),
                 Reference('reason', 'concession_reasons', required=True),
                 Reference('invoice', 'invoices'),
-                Number('amount', required=True),
+                Number('amount', required=True, positive=True),
                 Number('cost'),
                 Date('imputation_date'),
                 Choice('state', [
@@ -157,9 +155,7 @@ TABLES = {t.name: t for t in [
         Table('targets', [
                 Choice('scope', ['company', 'team', 'employee', 'partner']),
                 Text('code'),
-                Choice('measure', [
-                        'revenue', 'quantity', 'interactions',
-                        'new_partners']),
+                Choice('measure', ['revenue']),
                 Date('start_date', required=True),
                 Date('end_date', required=True),
                 Number('target', required=True),
