@@ -779,6 +779,8 @@ class DemoTestCase(LoadTestCase):
                 concession, = Concession.search([
                         ('number', '=', row['code'])])
                 self.assertEqual(concession.state, row['state'])
+                self.assertLessEqual(
+                    {r.number for r in concession.results}, {row['code']})
                 self.assertEqual(
                     len(concession.results),
                     row['state'] == 'granted'
@@ -878,6 +880,11 @@ class DemoTestCase(LoadTestCase):
             'concessions', code='G99', party='C17', date='2008-06-30',
             kind='credit_note', reason="Quality", invoice='F0300',
             amount='4.00', state='granted')
+        # before the other documents of the year
+        story.add(
+            'concessions', code='G97', party='C05', date='2008-01-31',
+            kind='refund', reason="Quality", invoice='F0188', amount='1.00',
+            cost='0.00', imputation_date='2007-12-31', state='granted')
         row = read_table(story.path, 'interactions')[0]
         story.add('interactions', **row)
         story.add(
@@ -892,7 +899,7 @@ class DemoTestCase(LoadTestCase):
             [tuple(l.rsplit(None, 1)) for l in output.splitlines()], [
                 ("Party", '1'),
                 ("Account Invoice", '1'),
-                ("Commercial Gesture", '1'),
+                ("Commercial Gesture", '2'),
                 ("Interaction", '1'),
                 ("Share Transaction", '1'),
                 ])

@@ -1116,6 +1116,9 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             note.payment_term = None
         note.description = self.reason.name
         note.comment = None
+        # The documents of the past do not use the numbers of today
+        if Transaction().context.get('_concession_number'):
+            note.number = self.number
         return note
 
     def _get_credit_line(self, line, amount):

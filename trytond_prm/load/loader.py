@@ -310,7 +310,8 @@ def search(Model, name, values, domain=None, order=None):
     """
     records = []
     with inactive_records():
-        for sub_values in grouped_slice(sorted(values)):
+        for sub_values in grouped_slice(
+                sorted(values), backend.MAX_QUERY_PARAMS):
             records.extend(Model.search(
                     [(name, 'in', list(sub_values)), *(domain or [])],
                     order=order or []))

@@ -1,6 +1,7 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 "The steps of the invoices and the commercial gestures."
+import datetime as dt
 from collections import defaultdict
 
 from trytond.pool import Pool
@@ -179,12 +180,9 @@ class Concessions(Step):
         return super().same(column, value, existing)
 
     def load(self):
-        # The documents are numbered by date
-        rows = sorted(
-            (r for r in self.rows if self.loader.usable(r)),
-            key=lambda r: (r['date'], r['code']))
-        if rows:
-            self.loader.bulk(self._match_key(rows), self._write, self.column)
+        # What is left of an invoice depends on the order
+        self.rows.sort(key=lambda r: (r['date'] or dt.date.max, r['code']))
+        super().load()
 
     def write(self, rows):
         pool = Pool()
@@ -210,6 +208,7 @@ class Concessions(Step):
             approved + states['submitted'] + states['rejected'])
         Concession.approve(approved)
         Concession.reject(states['rejected'])
-        Concession.grant(states['granted'])
+        with Transaction().set_context(_concession_number=True):
+            Concession.grant(states['granted'])
         Concession.cancel(states['cancelled'])
         return concessions
