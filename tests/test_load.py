@@ -807,7 +807,8 @@ class DemoTestCase(LoadTestCase):
         pool = Pool()
         selections = {
             ('partners', 'state'): ('prm.partner', set()),
-            ('concessions', 'kind'): ('prm.concession', set()),
+            # the due date of a delay can not be told
+            ('concessions', 'kind'): ('prm.concession', {'payment_delay'}),
             ('concessions', 'state'): ('prm.concession', set()),
             ('interactions', 'direction'): ('prm.interaction', set()),
             ('interactions', 'population'): ('prm.interaction', set()),

@@ -73,7 +73,8 @@ TABLES = {t.name: t for t in [
                 Text('code', required=True),
                 Reference('party', 'parties', required=True),
                 Date('date', required=True),
-                Choice('kind', ['credit_note', 'refund', 'free_service']),
+                Choice('kind', [
+                        'credit_note', 'refund', 'discount', 'free_service']),
                 Reference('reason', 'concession_reasons', required=True),
                 Reference('invoice', 'invoices'),
                 Number('amount', required=True, positive=True),
