@@ -2,12 +2,13 @@
 # this repository contains the full copyright notices and license terms.
 "Arithmetic and SQL expressions that every room shares; no model here."
 import datetime as dt
+from decimal import ROUND_HALF_EVEN, Decimal
 
 from sql import Cast, Expression, Literal, Null
 from sql.aggregate import Sum
 from sql.conditionals import Case, Coalesce
 from sql.functions import (
-    Abs, AtTimeZone, DateTrunc, Function, Round, Substring)
+    Abs, AtTimeZone, DateTrunc, Floor, Function, Mod, Round, Sign, Substring)
 
 from trytond import backend
 from trytond.tools import timezone as tz
@@ -128,17 +129,35 @@ def sql_local_date(timestamp, zone):
         'DATE')
 
 
-def sql_round(expression, rounding):
-    """SQL expression rounded half-even like Currency.round, also on SQLite
+class _Round(Function):
+    __slots__ = ()
+    _function = 'prm_round'
 
-    The floating point error of SQLite disappears in integers of a millionth
-    of the rounding.
-    """
-    units = Cast(Round(Abs(expression) / rounding * _SCALE), 'BIGINT')
-    count = units / _SCALE
-    rest = units - count * _SCALE
+
+def _round(value, rounding):
+    if value is None or rounding is None:
+        return
+    value, rounding = (
+        Decimal(v.decode() if isinstance(v, bytes) else str(v))
+        for v in [value, rounding])
+    # Without the error of the floating point
+    units = (value / rounding).quantize(1 / Decimal(_SCALE))
+    return float(
+        units.quantize(Decimal(1), rounding=ROUND_HALF_EVEN) * rounding)
+
+
+def sql_round(expression, rounding):
+    "SQL expression rounded half-even like Currency.round"
+    if backend.name == 'sqlite':
+        # In SQL it would be too deep for the parser
+        Transaction().connection.create_function(
+            _Round._function, 2, _round, deterministic=True)
+        return _Round(expression, rounding)
+    units = Abs(expression) / rounding
+    count = Floor(units)
+    rest = units - count
     count += Case(
-        (rest > _SCALE // 2, 1),
-        (rest == _SCALE // 2, count - count / 2 * 2),
+        (rest > Decimal('0.5'), 1),
+        (rest == Decimal('0.5'), Mod(count, 2)),
         else_=0)
-    return Case((expression < 0, -1), else_=1) * count * rounding
+    return Sign(expression) * count * rounding
