@@ -1082,7 +1082,7 @@ class BuybackTestCase(unittest.TestCase):
                     self.assertLessEqual(
                         sizes[100], sizes[10] + 5, json.dumps(counts))
             self.assertLessEqual(counts['create'][100], 30)
-            self.assertLessEqual(counts['read'][100], 20)
+            self.assertLessEqual(counts['read'][100], 25)
 
     @with_world
     def test_waterfall(self, world):

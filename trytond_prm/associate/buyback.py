@@ -1063,12 +1063,12 @@ class Buyback(Workflow, ModelSQL, ModelView):
         "Return the line that debits the account, or credits it if negative"
         pool = Pool()
         Line = pool.get('account.move.line')
-        line = Line(account=account)
-        line.debit = max(amount, Decimal(0))
-        line.credit = max(-amount, Decimal(0))
-        if account.party_required:
-            line.party = self.party
-        return line
+        # The same names as the payable lines let them be inserted together
+        return Line(
+            account=account,
+            party=self.party if account.party_required else None,
+            origin=None, maturity_date=None,
+            debit=max(amount, Decimal(0)), credit=max(-amount, Decimal(0)))
 
     def _get_move(self, date):
         pool = Pool()
@@ -1169,6 +1169,8 @@ class Buyback(Workflow, ModelSQL, ModelView):
             'share_class': self.share_class.id,
             'quantity': self.quantity,
             'unit_price': self.unit_price,
+            'party_from': None,
+            'party_to': None,
             'origin': str(self),
             }
         if self.numbered:
