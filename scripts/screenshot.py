@@ -136,7 +136,10 @@ class Client:
         result = self.page.evaluate("""() => {
                 const tab = Sao.Tab.tabs.get_current();
                 const screen = tab && tab.screen;
-                return screen ? (%s) : null;
+                // A promise of the client may stay open, e.g. behind a dialog
+                const timeout = new Promise((resolve, reject) => setTimeout(
+                        () => reject(new Error("timeout")), 30000));
+                return screen ? Promise.race([(%s), timeout]) : null;
                 }""" % code)
         self.settle()
         return result

@@ -822,8 +822,10 @@ class DemoTestCase(LoadTestCase):
             # the instalments of a custom schedule can not be told
             ('buybacks', 'method'): ('prm.buyback', {'custom'}),
             ('buybacks', 'day_count'): ('prm.buyback', set()),
-            ('targets', 'scope'): ('prm.target', set()),
-            ('targets', 'measure'): ('prm.target', set()),
+            # only the revenue of those who sell can be told
+            ('targets', 'scope'): ('prm.target', {'category'}),
+            ('targets', 'measure'): (
+                'prm.target', {'interactions', 'new_partners', 'quantity'}),
             ('actions', 'kind'): ('prm.plan.action', set()),
             ('actions', 'state'): ('prm.plan.action', set()),
             ('findings', 'kind'): ('prm.review.finding', set()),

@@ -1,0 +1,34 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+import unittest
+
+from lxml import etree
+
+from trytond.pool import Pool
+from trytond.tests.test_tryton import activate_module, with_transaction
+
+
+class ViewsTestCase(unittest.TestCase):
+    "Test views"
+
+    @classmethod
+    def setUpClass(cls):
+        activate_module('prm')
+
+    @with_transaction()
+    def test_moments(self):
+        "The clients have columns for a date and a time but not for a moment"
+        pool = Pool()
+        View = pool.get('ir.ui.view')
+        for view in View.search([
+                    ('module', '=', 'prm'),
+                    ('model', '!=', None),
+                    ]):
+            tree = etree.fromstring(view.arch)
+            fields = pool.get(view.model)._fields
+            for node in tree.xpath('/tree//field'):
+                name = node.get('name')
+                if fields[name]._type in {'datetime', 'timestamp'}:
+                    with self.subTest(view=view.name, field=name):
+                        self.assertIn(node.get('widget'), {'date', 'time'})
+
