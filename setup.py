@@ -82,7 +82,8 @@ setup(
         'optional': optional,
         'test': [
             require('proteus'), require_module('account_fr'), 'hypothesis',
-            'openpyxl',
+            require_module('account_payment_clearing'),
+            require_module('account_statement'), 'openpyxl',
             ] + optional,
         },
     entry_points={
