@@ -120,7 +120,23 @@ def load(job):
     return module.load_tests(loader, unittest.TestSuite(), None)
 
 
+def disconnect():
+    "Close the sessions that another test left on the PostgreSQL database"
+    from trytond import backend
+    from trytond.tests.test_tryton import DB_NAME
+    from trytond.transaction import Transaction
+
+    if backend.name != 'postgresql':
+        return
+    with Transaction().start(
+            None, 0, close=True, autocommit=True) as transaction:
+        transaction.connection.cursor().execute(
+            'SELECT pg_terminate_backend(pid) FROM pg_stat_activity '
+            'WHERE datname = %s AND pid <> pg_backend_pid()', (DB_NAME,))
+
+
 def run(job):
+    disconnect()
     start = time.monotonic()
     stream = io.TextIOWrapper(
         os.fdopen(os.dup(2), 'wb', 0), write_through=True)
