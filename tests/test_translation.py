@@ -12,8 +12,6 @@ from trytond.tools import find_path
 LOCALE = Path(find_path('prm/tryton.cfg')).parent / 'locale'
 
 
-@unittest.skipUnless(
-    (LOCALE / 'fr.po').exists(), "there is no French translation")
 class TranslationTestCase(unittest.TestCase):
     "Test the French translation"
 
