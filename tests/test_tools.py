@@ -3,6 +3,7 @@
 import datetime as dt
 import unittest
 from decimal import Decimal
+from unittest.mock import Mock
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from sql import Cast, Literal, Select, Table
 
 from trytond import backend
 from trytond.modules.prm.trytond_prm.tools import (
-    split, spread, sql_local_date, sql_month, sql_sum)
+    local_date, split, spread, sql_local_date, sql_month, sql_sum)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.transaction import Transaction
@@ -128,6 +129,11 @@ class ToolsSQLTestCase(unittest.TestCase):
             result, = cursor.fetchone()
 
             self.assertEqual(str(result), date)
+            self.assertEqual(
+                local_date(
+                    dt.datetime(2008, 5, 31, 22, 30), Mock(timezone=zone)
+                    ).isoformat(),
+                date)
 
     @with_transaction()
     def test_count_statements(self):

@@ -100,6 +100,22 @@ def sql_sum(expression):
     return sql_amount(Sum(sql_exact(expression)))
 
 
+def company_timezone(company):
+    """Return the time zone of the company or else UTC
+
+    It is the one of the day of ir.date.
+    """
+    if company and company.timezone:
+        return tz.get_tzinfo(company.timezone)
+    return tz.UTC
+
+
+def local_date(timestamp, company):
+    "Return the date of the UTC timestamp where the company is"
+    return (timestamp.replace(tzinfo=tz.UTC)
+        .astimezone(company_timezone(company)).date())
+
+
 class _LocalDate(Function):
     __slots__ = ()
     _function = 'prm_local_date'
@@ -118,7 +134,8 @@ def _local_date(timestamp, zone):
 def sql_local_date(timestamp, zone):
     """SQL expression of the date of a UTC timestamp in the time zone
 
-    Both are columns, the date is in UTC when the time zone is empty.
+    Both are columns, the date is in UTC when the time zone is empty: it is
+    the same as local_date.
     """
     if backend.name == 'sqlite':
         Transaction().connection.create_function(

@@ -11,28 +11,14 @@ from trytond.model import (
 from trytond.pool import Pool
 from trytond.pyson import Bool, Eval, If
 from trytond.tools import grouped_slice
-from trytond.tools import timezone as tz
 from trytond.transaction import Transaction, without_check_access
 from trytond.wizard import Button, StateTransition, StateView, Wizard
 
-from ..tools import Inline
+from ..tools import Inline, local_date
 from .exceptions import (
     InteractionDeleteError, PartnerPartyError, SentimentError)
 
 _SIZE = 10_000  # values of an IN that every database accepts
-
-
-def company_timezone(company):
-    "Return the time zone of the company or else of the server"
-    if company and company.timezone:
-        return tz.get_tzinfo(company.timezone)
-    return tz.SERVER
-
-
-def local_date(datetime, company):
-    "Return the day of the UTC datetime where the company is"
-    return (datetime.replace(tzinfo=tz.UTC)
-        .astimezone(company_timezone(company)).date())
 
 
 class Channel(DeactivableMixin, ModelSQL, ModelView):

@@ -14,7 +14,7 @@ from trytond.tools import grouped_slice, sqlite_apply_types
 from trytond.tools import timezone as tz
 from trytond.transaction import Transaction
 
-from .interaction import company_timezone
+from ..tools import company_timezone
 
 _in = fields.SQL_OPERATORS['in']
 _SIZE = 10_000  # values of an IN that every database accepts

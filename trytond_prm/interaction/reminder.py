@@ -14,7 +14,7 @@ from trytond.tools import timezone as tz
 from trytond.tools.email_ import format_address, set_from_header
 from trytond.transaction import Transaction
 
-from .interaction import company_timezone
+from ..tools import company_timezone
 
 # The longest time before an interaction that can be reminded
 _MAX_BEFORE = dt.timedelta(days=366)
