@@ -30,3 +30,7 @@ class AgreementStateError(UserError):
 
 class AgreementDeleteError(AccessError):
     pass
+
+
+class TerritoryError(ValidationError):
+    pass

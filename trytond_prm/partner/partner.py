@@ -89,6 +89,18 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
     type = fields.Many2One(
         'prm.partner.type', "Type", ondelete='RESTRICT',
         states=_states_ended)
+    specialisations = fields.Many2Many(
+        'prm.partner-prm.partner.specialisation',
+        'partner', 'specialisation', "Specialisations",
+        states=_states_ended,
+        help="What the partner is good at.")
+    territory = fields.Many2One(
+        'prm.territory', "Territory", ondelete='RESTRICT',
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ],
+        states=_states_ended,
+        help="By default the one to which the address of the party belongs.")
     parent = fields.Many2One(
         'prm.partner', "Parent", ondelete='RESTRICT',
         domain=[
@@ -198,6 +210,7 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
                     (CharLength(t.number), Index.Range(order='DESC')),
                     (t.number, Index.Range(order='DESC'))),
                 Index(t, (t.party, Index.Equality())),
+                Index(t, (t.territory, Index.Equality())),
                 Index(t,
                     (t.state, Index.Equality(cardinality='low')),
                     where=t.state != Inline('ended')),
@@ -265,6 +278,14 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
     @classmethod
     def default_state(cls):
         return 'prospect'
+
+    @fields.depends('company', 'party', 'territory')
+    def on_change_party(self):
+        pool = Pool()
+        Territory = pool.get('prm.territory')
+        if self.company and self.party and self.party.id >= 0:
+            key = (self.company.id, self.party.id)
+            self.territory = Territory.of_parties([key])[key]
 
     @fields.depends('company')
     def on_change_with_currency(self, name=None):
@@ -437,6 +458,7 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
         vlist = [v.copy() for v in vlist]
         cls._check_open(vlist)
         cls._set_number(vlist)
+        cls._set_territory(vlist)
         for values in vlist:
             # The setter would be called for each record
             manager = values.pop('manager', None)
@@ -469,6 +491,24 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
                 for values, number in zip(
                         to_number, sequence.get_many(len(to_number))):
                     values['number'] = number
+
+    @classmethod
+    def _set_territory(cls, vlist):
+        "Set the territory of the values without, in bulk"
+        pool = Pool()
+        Territory = pool.get('prm.territory')
+        without = defaultdict(list)
+        for values in vlist:
+            if 'territory' not in values and values.get('party') is not None:
+                without[
+                    values.get('company', cls.default_company()),
+                    values['party']].append(values)
+        if without:
+            territories = Territory.of_parties(list(without))
+            for key, to_set in without.items():
+                for values in to_set:
+                    values['territory'] = (
+                        territories[key].id if territories[key] else None)
 
     @classmethod
     @without_check_access
@@ -772,6 +812,9 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
             'company': self.company.id,
             'party': self.party.id,
             'type': self.type.id if self.type else None,
+            'specialisations': [
+                ('add', [s.id for s in self.specialisations])],
+            'territory': self.territory.id if self.territory else None,
             'parent': (self.parent.id
                 if self.parent and self.parent.state != 'ended' else None),
             'manager': manager.id if manager else None,
