@@ -141,6 +141,29 @@ class SeparationTestCase(unittest.TestCase):
                             }])
 
     @with_transaction()
+    def test_milestone_replace(self):
+        "A milestone is replaced by another of its kind in one save"
+        Separation = Pool().get('prm.separation')
+        company = create_company()
+        with set_company(company):
+            separation = create_separation(
+                company, "A", protocol='2007-10-31')
+            milestone, = separation.milestones
+            replace = [
+                ('create', [{
+                            'kind': 'protocol', 'date': dt.date(2007, 11, 1),
+                            }]),
+                ('delete', [milestone.id]),
+                ]
+            Separation.write([separation], {'milestones': replace})
+
+            milestone, = separation.milestones
+            self.assertEqual(milestone.date, dt.date(2007, 11, 1))
+            with self.assertRaises(SeparationMilestoneValidationError):
+                Separation.write(
+                    [separation], {'milestones': replace[:1]})
+
+    @with_transaction()
     def test_copy(self):
         "A copy has no milestone"
         Separation = Pool().get('prm.separation')

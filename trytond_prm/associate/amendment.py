@@ -30,6 +30,7 @@ class Amendment(ModelSQL, ModelView):
             ('amendment', "Amendment"),
             ('early_settlement', "Early Settlement"),
             ('acceleration', "Acceleration"),
+            ('termination', "Termination"),
             ], "Kind", required=True, readonly=True, sort=False)
     description = fields.Text("Description", readonly=True)
     lines = fields.One2Many(
@@ -62,9 +63,12 @@ class Amendment(ModelSQL, ModelView):
                         amendment=amendment.rec_name))
 
     @classmethod
-    def record(cls, buyback, date, kind, description=None):
-        "Keep the instalments of the buyback as they are"
-        cls.create([{
+    def record(cls, dates, kind, description=None):
+        """Keep the instalments of the buybacks as they are
+
+        The dates are the ones of the amendments by buyback.
+        """
+        return cls.create([{
                     'buyback': buyback.id,
                     'date': date,
                     'kind': kind,
@@ -76,7 +80,7 @@ class Amendment(ModelSQL, ModelView):
                                     'interest': i.interest,
                                     'outstanding_after': i.outstanding_after,
                                     } for i in buyback.instalments])],
-                    }])
+                    } for buyback, date in dates.items()])
 
 
 class AmendmentLine(ModelSQL, ModelView):
@@ -143,7 +147,9 @@ class Buyback(metaclass=PoolMeta):
     def _get_interest_start(self, date):
         "Return the last due date before the date, or the signature date"
         return max(
-            [i.due_date for i in self.instalments if i.due_date <= date],
+            [
+                i.due_date for i in self.instalments
+                if i.in_price and i.due_date <= date],
             default=self.signature_date)
 
     def _set_due_dates(self, dates, rate=None, start=None):
@@ -158,25 +164,28 @@ class Buyback(metaclass=PoolMeta):
             rate = self.interest_rate or Decimal(0)
         instalments = sorted(
             dates, key=lambda i: (dates[i], i.due_date, i.sequence or 0))
-        rows = schedule.balance(
-            start,
-            [(i.kind, dates[i], i.principal) for i in instalments],
-            rate, self.day_count, self.currency.round)
+        rows = iter(schedule.balance(
+                start,
+                [(i.kind, dates[i], i.principal)
+                    for i in instalments if i.in_price],
+                rate, self.day_count, self.currency.round))
         to_write, lines = [], []
-        for sequence, instalment, row in zip(
-                sorted(i.sequence or 0 for i in instalments),
-                instalments, rows):
-            to_write.extend(([instalment], {
-                        'sequence': sequence,
-                        'due_date': row.due_date,
-                        'interest': row.interest,
-                        'outstanding_after': row.outstanding_after,
-                        }))
+        outstanding = sum(
+            (i.principal for i in instalments if i.in_price), Decimal(0))
+        for sequence, instalment in zip(
+                sorted(i.sequence or 0 for i in instalments), instalments):
+            values = {'sequence': sequence, 'due_date': dates[instalment]}
+            if instalment.in_price:
+                row = next(rows)
+                outstanding = row.outstanding_after
+                values['interest'] = row.interest
+            values['outstanding_after'] = outstanding
+            to_write.extend(([instalment], values))
             for portion in instalment.lines:
                 if not portion.line.reconciliation:
                     lines.extend((
                             [portion.line],
-                            {'maturity_date': row.due_date}))
+                            {'maturity_date': dates[instalment]}))
         with Transaction().set_context(_buyback_amendment=True):
             Instalment.write(*to_write)
         if lines:
@@ -193,6 +202,7 @@ class Buyback(metaclass=PoolMeta):
         Instalment = pool.get('prm.buyback.instalment')
         self.claim([self])
         _, later = self._get_open_instalments(date)
+        later = [i for i in later if i.in_price]
         if not later:
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_amend_nothing',
@@ -202,7 +212,7 @@ class Buyback(metaclass=PoolMeta):
                 gettext('prm.msg_buyback_amend_waiver',
                     buyback=self.rec_name))
         start = self._get_interest_start(date)
-        Amendment.record(self, date, 'early_settlement')
+        Amendment.record({self: date}, 'early_settlement')
         self._set_due_dates(dict.fromkeys(later, date), start=start)
         self._post_interest([
                 i for i in Instalment.browse(later) if i.interest], date)
@@ -252,6 +262,7 @@ class Buyback(metaclass=PoolMeta):
         self.claim([self])
         date = notice_date + dt.timedelta(days=self.cure_days or 0)
         overdue, later = self._get_open_instalments(date)
+        later = [i for i in later if i.in_price]
         if not [i for i in overdue if i.due_date < notice_date]:
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_accelerate_overdue',
@@ -261,7 +272,7 @@ class Buyback(metaclass=PoolMeta):
                 i for i in overdue if i.interest and not i.interest_line],
             date)
         start = self._get_interest_start(date)
-        Amendment.record(self, date, 'acceleration')
+        Amendment.record({self: date}, 'acceleration')
         charges = self._get_late_interest(overdue, date)
         if later:
             self._set_due_dates(dict.fromkeys(later, date), start=start)
@@ -375,7 +386,7 @@ class Buyback(metaclass=PoolMeta):
                 gettext('prm.msg_buyback_amend_nothing',
                     buyback=self.rec_name))
         start = self._get_interest_start(date)
-        Amendment.record(self, date, 'amendment', description)
+        Amendment.record({self: date}, 'amendment', description)
         self._set_due_dates(
             {i: dates.get(i, i.due_date) for i in later}, rate=rate,
             start=start)

@@ -24,18 +24,19 @@ from trytond.transaction import Transaction
 from . import schedule
 from .exceptions import (
     BuybackAccountError, BuybackCancelError, BuybackScheduleError,
-    BuybackTermsError)
+    BuybackTermsError, BuybackUserError)
 
 _TERMS = {
     'company', 'party', 'buyer', 'share_class', 'quantity', 'from_number',
     'unit_price', 'price', 'currency', 'route', 'title_transfer',
     'signature_date', 'method', 'advance', 'number_of_instalments',
     'period_months', 'interest_rate', 'day_count', 'late_rate',
-    'cure_days'}
+    'cure_days', 'duty'}
 _SETTINGS = {
     'announcement_date', 'decision_date', 'opposition_end', 'effective_date',
     'journal', 'account_payable', 'account_debit', 'account_premium',
-    'account_interest'}
+    'account_interest', 'account_current', 'account_duty',
+    'account_duty_payable'}
 
 
 def _signed(**states):
@@ -231,6 +232,21 @@ class Buyback(Workflow, ModelSQL, ModelView):
         states=_signed(),
         help="The number of days between the formal notice and the "
         "acceleration of all the instalments.")
+    duty = fields.Many2One(
+        'prm.buyback.duty', "Registration Duty", ondelete='RESTRICT',
+        states=_signed(),
+        help="The duty on the transfer of the shares.\n"
+        "Leave empty when there is none.")
+    duty_amount = fields.Function(Monetary(
+            "Duty Amount", currency='company_currency',
+            digits='company_currency',
+            states={
+                'invisible': ~Eval('duty'),
+                }),
+        'get_duty_amount')
+    company_currency = fields.Function(fields.Many2One(
+            'currency.currency', "Company Currency"),
+        'on_change_with_company_currency')
     accelerated_on = fields.Date(
         "Accelerated on", readonly=True,
         states={
@@ -283,6 +299,34 @@ class Buyback(Workflow, ModelSQL, ModelView):
             ],
         states=_running(),
         help="The expense account of the interest.")
+    account_current = fields.Many2One(
+        'account.account', "Current Account",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('type', '!=', None),
+            ('closed', '!=', True),
+            ],
+        states=_running(),
+        help="The current account of the associate that its instalments "
+        "repay.")
+    account_duty = fields.Many2One(
+        'account.account', "Duty Account",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('type', '!=', None),
+            ('closed', '!=', True),
+            ],
+        states=_running(invisible=~Eval('duty')),
+        help="The account debited with the registration duty.")
+    account_duty_payable = fields.Many2One(
+        'account.account', "Duty Payable Account",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('type', '!=', None),
+            ('closed', '!=', True),
+            ],
+        states=_running(invisible=~Eval('duty')),
+        help="The account of the debt of the registration duty.")
     account_waiver = fields.Many2One(
         'account.account', "Waiver Account",
         domain=[
@@ -291,7 +335,8 @@ class Buyback(Workflow, ModelSQL, ModelView):
             ('closed', '!=', True),
             ],
         states={
-            'readonly': Eval('state').in_(['paid', 'cancelled']),
+            'readonly': Eval('state').in_(
+                ['paid', 'cancelled', 'terminated']),
             },
         help="The account credited with what the associate waives.")
     instalments = fields.One2Many(
@@ -337,6 +382,16 @@ class Buyback(Workflow, ModelSQL, ModelView):
         'get_amounts')
     next_due_date = fields.Function(fields.Date("Next Due Date"),
         'get_next_due_date', searcher='search_next_due_date')
+    signed_by = fields.Many2One(
+        'res.user', "Signed by", readonly=True, ondelete='RESTRICT',
+        states={
+            'invisible': ~Eval('signed_by'),
+            })
+    run_by = fields.Many2One(
+        'res.user', "Run by", readonly=True, ondelete='RESTRICT',
+        states={
+            'invisible': ~Eval('run_by'),
+            })
     state = fields.Selection([
             ('draft', "Draft"),
             ('announced', "Announced"),
@@ -344,6 +399,7 @@ class Buyback(Workflow, ModelSQL, ModelView):
             ('running', "Running"),
             ('paid', "Paid"),
             ('cancelled', "Cancelled"),
+            ('terminated', "Terminated"),
             ], "State", readonly=True, required=True, sort=False)
 
     @classmethod
@@ -478,8 +534,24 @@ class Buyback(Workflow, ModelSQL, ModelView):
         return cls._default_setting('account_interest')
 
     @classmethod
+    def default_account_current(cls):
+        return cls._default_setting('account_current')
+
+    @classmethod
+    def default_account_duty(cls):
+        return cls._default_setting('account_duty')
+
+    @classmethod
+    def default_account_duty_payable(cls):
+        return cls._default_setting('account_duty_payable')
+
+    @classmethod
     def default_account_waiver(cls):
         return cls._default_setting('account_waiver')
+
+    @fields.depends('company')
+    def on_change_with_company_currency(self, name=None):
+        return self.company.currency if self.company else None
 
     @fields.depends('share_class')
     def on_change_with_numbered(self, name=None):
@@ -548,7 +620,7 @@ class Buyback(Workflow, ModelSQL, ModelView):
         pool = Pool()
         Instalment = pool.get('prm.buyback.instalment')
         ledgers = Instalment.get_ledgers(
-            [b for b in buybacks if b.state in {'running', 'paid'}])
+            [b for b in buybacks if b.owed])
         paid, due = {}, {}
         for buyback in buybacks:
             ledger = [
@@ -652,7 +724,8 @@ class Buyback(Workflow, ModelSQL, ModelView):
                     'invisible': Eval('route') == 'third_party',
                     }),
             ('/tree', 'visual', If(
-                    Eval('state').in_(['cancelled', 'paid']), 'muted', '')),
+                    Eval('state').in_(['cancelled', 'paid', 'terminated']),
+                    'muted', '')),
             ]
 
     @classmethod
@@ -755,7 +828,7 @@ class Buyback(Workflow, ModelSQL, ModelView):
         for name in [
                 'announcement_date', 'signature_date', 'decision_date',
                 'opposition_end', 'effective_date', 'instalments',
-                'amendments', 'accelerated_on']:
+                'amendments', 'accelerated_on', 'signed_by', 'run_by']:
             default.setdefault(name)
         return super().copy(buybacks, default=default)
 
@@ -774,6 +847,11 @@ class Buyback(Workflow, ModelSQL, ModelView):
                     [table.write_date], [CurrentTimestamp()],
                     where=fields.SQL_OPERATORS['in'](
                         table.id, [b.id for b in sub_buybacks])))
+
+    @property
+    def owed(self):
+        "Whether the ledger tells what is owed"
+        return self.state in {'running', 'paid', 'terminated'}
 
     @property
     def recognition_date(self):
@@ -880,21 +958,38 @@ class Buyback(Workflow, ModelSQL, ModelView):
     def generate_schedule(cls, buybacks):
         pool = Pool()
         Instalment = pool.get('prm.buyback.instalment')
-        to_delete, to_create = [], []
+        to_delete, to_create, to_write = [], [], []
         for buyback in buybacks:
             if buyback.state not in {'draft', 'announced'}:
                 raise AccessError(
                     gettext('prm.msg_buyback_modify',
                         **cls.__names__('instalments', buyback)))
-            to_delete.extend(buyback.instalments)
-            for sequence, row in enumerate(buyback._get_schedule(), 1):
-                to_create.append({
-                        'buyback': buyback.id,
-                        'sequence': sequence,
-                        **row._asdict(),
-                        })
+            rows = [(r.due_date, r, None) for r in buyback._get_schedule()]
+            for instalment in buyback.instalments:
+                if instalment.in_price:
+                    to_delete.append(instalment)
+                else:
+                    rows.append((instalment.due_date, None, instalment))
+            outstanding = buyback.price
+            # The sort is stable: the price comes first on the same date
+            for sequence, (_, row, instalment) in enumerate(
+                    sorted(rows, key=lambda r: r[0]), 1):
+                if row:
+                    outstanding = row.outstanding_after
+                    to_create.append({
+                            'buyback': buyback.id,
+                            'sequence': sequence,
+                            **row._asdict(),
+                            })
+                else:
+                    to_write.extend(([instalment], {
+                                'sequence': sequence,
+                                'outstanding_after': outstanding,
+                                }))
         Instalment.delete(to_delete)
         Instalment.create(to_create)
+        if to_write:
+            Instalment.write(*to_write)
 
     def _get_schedule(self):
         "Return the rows of the schedule"
@@ -909,7 +1004,8 @@ class Buyback(Workflow, ModelSQL, ModelView):
             return schedule.balance(
                 self.signature_date,
                 sorted(((i.kind, i.due_date, i.principal)
-                        for i in self.instalments), key=lambda i: i[1]),
+                        for i in self.instalments if i.in_price),
+                    key=lambda i: i[1]),
                 rate, self.day_count, round_, total=self.price)
         if (self.advance or 0) > self.price:
             raise BuybackTermsError(
@@ -950,6 +1046,7 @@ class Buyback(Workflow, ModelSQL, ModelView):
     def sign(cls, buybacks):
         cls._check_schedule(buybacks)
         cls.check_shares(buybacks)
+        cls.write(buybacks, {'signed_by': Transaction().user})
 
     @classmethod
     def _check_schedule(cls, buybacks):
@@ -962,7 +1059,8 @@ class Buyback(Workflow, ModelSQL, ModelView):
                     gettext('prm.msg_buyback_missing',
                         **cls.__names__('signature_date', buyback)))
             amount = sum(
-                (i.principal for i in buyback.instalments), Decimal(0))
+                (i.principal for i in buyback.instalments if i.in_price),
+                Decimal(0))
             if not buyback.instalments or amount != buyback.price:
                 raise BuybackScheduleError(
                     gettext('prm.msg_buyback_schedule_price',
@@ -996,6 +1094,7 @@ class Buyback(Workflow, ModelSQL, ModelView):
         BuybackMove = pool.get('prm.buyback-account.move')
         Move = pool.get('account.move')
 
+        cls._check_users(buybacks)
         cls.claim(buybacks)
         cls._check_schedule(buybacks)
         cls._check_accounts(buybacks)
@@ -1012,12 +1111,33 @@ class Buyback(Workflow, ModelSQL, ModelView):
                     } for b, m in moves.items()])
         cls._create_portions(list(moves.values()), 'principal')
         Move.post(list(moves.values()))
-        cls.write(buybacks, {'state': 'running'})
+        cls.write(buybacks, {
+                'state': 'running',
+                'run_by': Transaction().user,
+                })
         cls._block(buybacks)
         cls._transfer({
                 b: b.transfer_date for b in buybacks
                 if b.title_transfer == 'effective'})
         cls.__queue__.process(buybacks)
+
+    @classmethod
+    def _check_users(cls, buybacks):
+        "Raise when the one who signed runs and the configuration forbids it"
+        pool = Pool()
+        Configuration = pool.get('prm.configuration')
+        configuration = Configuration(1)
+        separate = {
+            c: configuration.get_multivalue(
+                'buyback_separate_users', company=c.id)
+            for c in {b.company for b in buybacks}}
+        for buyback in buybacks:
+            if (separate[buyback.company]
+                    and buyback.signed_by
+                    and buyback.signed_by.id == Transaction().user):
+                raise BuybackUserError(
+                    gettext('prm.msg_buyback_run_user',
+                        buyback=buyback.rec_name))
 
     @classmethod
     def _accounts_required(cls, buyback):
@@ -1027,6 +1147,12 @@ class Buyback(Workflow, ModelSQL, ModelView):
         yield from ['journal', 'account_payable', 'account_debit']
         if buyback.route == 'capital_reduction':
             yield 'account_premium'
+        if any(
+                i.principal and i.kind == 'current_account'
+                for i in buyback.instalments):
+            yield 'account_current'
+        if buyback.duty_amount:
+            yield from ['account_duty', 'account_duty_payable']
         if any(i.interest for i in buyback.instalments):
             yield 'account_interest'
 
@@ -1085,22 +1211,28 @@ class Buyback(Workflow, ModelSQL, ModelView):
         date = self.recognition_date
         total = self._convert(self.price, date)
         instalments = [i for i in self.instalments if i.principal]
-        payables, rest = [], total
+        last = [i for i in instalments if i.in_price][-1:]
+        payables, rest, current = [], total, Decimal(0)
         for instalment in instalments:
-            if instalment is instalments[-1]:
+            if [instalment] == last:
                 amount = rest
             else:
                 amount = self._convert(instalment.principal, date)
-            rest -= amount
+            if instalment.in_price:
+                rest -= amount
+            elif instalment.kind == 'current_account':
+                current += amount
+            else:
+                total += amount
             payables.append(self._get_payable_line(
                     instalment, instalment.principal, amount))
-        if self.route == 'capital_reduction':
-            par = self._get_par(date)
-            debits = [
-                (self.account_debit, par),
-                (self.account_premium, total - par)]
-        else:
-            debits = [(self.account_debit, total)]
+        debits = self._get_debits(total, self.quantity)
+        duty = self.duty_amount or Decimal(0)
+        debits += [
+            (self.account_current, current),
+            (self.account_duty, duty),
+            (self.account_duty_payable, -duty),
+            ]
         lines = [
             self._get_line(account, amount)
             for account, amount in debits if amount]
@@ -1110,11 +1242,20 @@ class Buyback(Workflow, ModelSQL, ModelView):
         move.lines = lines + payables
         return move
 
-    def _get_par(self, date):
+    def _get_debits(self, amount, quantity):
+        "Return the amounts that the shares cost by account"
+        if self.route != 'capital_reduction':
+            return [(self.account_debit, amount)]
+        par = self._get_par(self.recognition_date, quantity)
+        return [
+            (self.account_debit, par),
+            (self.account_premium, amount - par)]
+
+    def _get_par(self, date, quantity):
         "Return the nominal value of the shares in the currency of the books"
         pool = Pool()
         Currency = pool.get('currency.currency')
-        par = self.quantity * (self.share_class.nominal_value or Decimal(0))
+        par = quantity * (self.share_class.nominal_value or Decimal(0))
         with Transaction().set_context(date=date):
             return Currency.compute(
                 self.share_class.currency, par, self.company.currency)
@@ -1161,13 +1302,15 @@ class Buyback(Workflow, ModelSQL, ModelView):
         if values:
             ShareTransaction.post(ShareTransaction.create(values))
 
-    def _get_share_transactions(self, date):
+    def _get_share_transactions(self, date, quantity=None):
         "Return the values of the share transactions of the buyback"
+        if quantity is None:
+            quantity = self.quantity
         values = {
             'company': self.company.id,
             'date': date,
             'share_class': self.share_class.id,
-            'quantity': self.quantity,
+            'quantity': quantity,
             'unit_price': self.unit_price,
             'party_from': None,
             'party_to': None,
@@ -1175,7 +1318,7 @@ class Buyback(Workflow, ModelSQL, ModelView):
             }
         if self.numbered:
             values['from_number'] = self.from_number
-            values['to_number'] = self.from_number + self.quantity - 1
+            values['to_number'] = self.from_number + quantity - 1
         if self.route == 'third_party':
             return [{
                     **values,
@@ -1323,6 +1466,7 @@ class BuybackMove(ModelSQL):
             ('reschedule', "Reschedule"),
             ('delegation', "Delegation"),
             ('waiver', "Waiver"),
+            ('termination', "Termination"),
             ('reversal', "Reversal"),
             ], "Kind", required=True, sort=False)
 

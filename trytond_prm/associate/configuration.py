@@ -74,12 +74,55 @@ class Configuration(metaclass=PoolMeta):
             "Buyback Waiver Account", _CONTEXT, *_ANY,
             help="The account credited with what the associates waive."))
 
+    buyback_account_current = fields.MultiValue(_account(
+            "Buyback Current Account", _CONTEXT, *_ANY,
+            help="The current accounts of the associates that the buybacks "
+            "repay."))
+    buyback_account_duty = fields.MultiValue(_account(
+            "Buyback Duty Account", _CONTEXT, *_ANY,
+            help="The account debited with the registration duty."))
+    buyback_account_duty_payable = fields.MultiValue(_account(
+            "Buyback Duty Payable Account", _CONTEXT, *_ANY,
+            help="The account of the debt of the registration duty."))
+    buyback_separate_users = fields.MultiValue(fields.Boolean(
+            "Separate Users of Buybacks",
+            help="Check to forbid the one who signs a buyback to run it."))
+    buyback_remind_days = fields.MultiValue(fields.Integer(
+            "Buyback Reminder", required=True,
+            domain=[
+                ('buyback_remind_days', '>=', 0),
+                ],
+            help="The number of days before the due date of an instalment "
+            "to remind it."))
+    buyback_alert_days = fields.MultiValue(fields.Integer(
+            "Buyback Alert", required=True,
+            domain=[
+                ('buyback_alert_days', '>=', 0),
+                ],
+            help="The number of days after the due date of an instalment "
+            "to alert that it is overdue."))
+
     @classmethod
     def multivalue_model(cls, field):
         pool = Pool()
         if field.startswith('buyback_') and field != 'buyback_sequence':
             return pool.get('prm.configuration.buyback')
         return super().multivalue_model(field)
+
+    @classmethod
+    def default_buyback_remind_days(cls, **pattern):
+        return cls.multivalue_model(
+            'buyback_remind_days').default_buyback_remind_days()
+
+    @classmethod
+    def default_buyback_alert_days(cls, **pattern):
+        return cls.multivalue_model(
+            'buyback_alert_days').default_buyback_alert_days()
+
+    @classmethod
+    def default_buyback_separate_users(cls, **pattern):
+        return cls.multivalue_model(
+            'buyback_separate_users').default_buyback_separate_users()
 
     @classmethod
     def default_buyback_sequence(cls, **pattern):
@@ -149,3 +192,32 @@ class ConfigurationBuyback(ModelSQL, CompanyValueMixin):
         "Buyback Interest Account", _VALUE, *_ANY)
     buyback_account_waiver = _account(
         "Buyback Waiver Account", _VALUE, *_ANY)
+    buyback_account_current = _account(
+        "Buyback Current Account", _VALUE, *_ANY)
+    buyback_account_duty = _account(
+        "Buyback Duty Account", _VALUE, *_ANY)
+    buyback_account_duty_payable = _account(
+        "Buyback Duty Payable Account", _VALUE, *_ANY)
+    buyback_separate_users = fields.Boolean("Separate Users of Buybacks")
+    buyback_remind_days = fields.Integer(
+        "Buyback Reminder", required=True,
+        domain=[
+            ('buyback_remind_days', '>=', 0),
+            ])
+    buyback_alert_days = fields.Integer(
+        "Buyback Alert", required=True,
+        domain=[
+            ('buyback_alert_days', '>=', 0),
+            ])
+
+    @classmethod
+    def default_buyback_separate_users(cls):
+        return False
+
+    @classmethod
+    def default_buyback_remind_days(cls):
+        return 7
+
+    @classmethod
+    def default_buyback_alert_days(cls):
+        return 1

@@ -78,3 +78,11 @@ class BuybackOverpayError(UserError):
 
 class BuybackAmendmentError(UserError):
     pass
+
+
+class BuybackUserError(UserError):
+    pass
+
+
+class BuybackTerminateError(UserError):
+    pass

@@ -65,6 +65,8 @@ class Instalment(ModelSQL, ModelView):
             ('advance', "Advance"),
             ('instalment', "Instalment"),
             ('balance', "Balance"),
+            ('earn_out', "Earn-out"),
+            ('current_account', "Current Account"),
             ], "Kind", required=True, sort=False, states=_states)
     due_date = fields.Date("Due Date", required=True, states=_states)
     principal = Monetary(
@@ -162,6 +164,11 @@ class Instalment(ModelSQL, ModelView):
     @classmethod
     def default_interest(cls):
         return Decimal(0)
+
+    @property
+    def in_price(self):
+        "Whether the principal is a part of the price"
+        return self.kind not in {'earn_out', 'current_account'}
 
     @fields.depends('principal', 'interest')
     def on_change_with_amount(self, name=None):
@@ -262,6 +269,9 @@ class Instalment(ModelSQL, ModelView):
                 ledger.posted = round_(instalment.amount)
                 ledger.natures.update(['principal', 'interest'])
                 ledger.open = not instalment.confirmed_date
+                if buyback.state == 'terminated' and ledger.open:
+                    ledger.open = False
+                    ledger.waived = ledger.posted
                 if instalment.confirmed_date:
                     ledger.paid = ledger.posted
                     ledger.date = instalment.confirmed_date
@@ -347,7 +357,7 @@ class Instalment(ModelSQL, ModelView):
         result = {name: dict.fromkeys(ids) for name in names}
         ledgers = cls.get_ledgers(Buyback.browse(list({
                         i.buyback for i in instalments
-                        if i.buyback.state in {'running', 'paid'}})))
+                        if i.buyback.owed})))
         for company, c_instalments in groupby(
                 instalments, key=lambda i: i.buyback.company):
             with Transaction().set_context(company=company.id):
@@ -371,8 +381,10 @@ class Instalment(ModelSQL, ModelView):
     def _get_state(self, ledger, today):
         buyback = self.buyback
         due_date = ledger.due_date or self.due_date
-        if buyback.state not in {'running', 'paid'}:
+        if not buyback.owed:
             return 'pending'
+        elif buyback.state == 'terminated':
+            return 'paid' if ledger.paid >= self.amount else 'waived'
         elif not self.amount and not ledger.posted:
             return 'paid' if due_date <= today else 'pending'
         elif ledger.is_settled(self):

@@ -13,6 +13,8 @@ class Replace(metaclass=PoolMeta):
         return super().fields_to_replace() + [
             ('prm.share.transaction', 'party_from'),
             ('prm.share.transaction', 'party_to'),
+            ('prm.buyback', 'party'),
+            ('prm.buyback', 'buyer'),
             ('prm.separation', 'party'),
             ('prm.separation.exposure', 'party'),
             ]

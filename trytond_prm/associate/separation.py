@@ -128,6 +128,18 @@ class Separation(ModelSQL, ModelView):
         return [('party.rec_name', *clause[1:])]
 
     @classmethod
+    def write(cls, separations, values, *args):
+        pool = Pool()
+        Milestone = pool.get('prm.separation.milestone')
+        # A milestone may be replaced by another of the same kind
+        with Transaction().set_context(_milestone_check_order=False):
+            super().write(separations, values, *args)
+        actions = iter((separations, values, *args))
+        Milestone.check_order({
+                s for separations, values in zip(actions, actions)
+                if 'milestones' in values for s in separations})
+
+    @classmethod
     def copy(cls, separations, default=None):
         default = default.copy() if default is not None else {}
         default.setdefault('milestones')
@@ -216,6 +228,8 @@ class SeparationMilestone(ModelSQL, ModelView):
     @classmethod
     def validate_fields(cls, milestones, field_names):
         super().validate_fields(milestones, field_names)
+        if not Transaction().context.get('_milestone_check_order', True):
+            return
         if not field_names or field_names & {'separation', 'kind', 'date'}:
             cls.check_order({m.separation for m in milestones})
 
