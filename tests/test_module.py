@@ -29,9 +29,9 @@ class PRMTestCase(
 class PRMSaleOpportunityTestCase(
         PartyCompanyCheckEraseMixin, PartyCheckReplaceMixin,
         CompanyTestMixin, ModuleTestCase):
-    "Test PRM module with opportunities"
+    "Test PRM module with other modules"
     module = 'prm'
-    extras = ['sale_opportunity']
+    extras = ['commission', 'sale_opportunity', 'sale_price_list']
 
 
 del ModuleTestCase

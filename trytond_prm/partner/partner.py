@@ -368,35 +368,44 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
 
     @classmethod
     def get_revenue(cls, partners, names):
-        """Return the revenue of the year of the context's date and the last
+        "Return the revenue of the year of the context's date and the last"
+        year = cls._date().year
+        years = {'revenue': year, 'revenue_last_year': year - 1}
+        revenues = cls.revenue_of(partners, [
+                (dt.date(years[n], 1, 1), dt.date(years[n], 12, 31))
+                for n in names])
+        return {
+            n: {p: amounts[i] for p, amounts in revenues.items()}
+            for i, n in enumerate(names)}
 
-        It is the credit less the debit of what the lines of the posted
-        customer invoices booked, in company currency, by invoice date.
+    @classmethod
+    def revenue_of(cls, partners, periods):
+        """Return by id the revenue of each partner for each period
+
+        The periods are pairs of the first and the last day. The revenue is
+        the credit less the debit of what the lines of the posted customer
+        invoices booked, in company currency, by invoice date.
         """
         pool = Pool()
         Invoice = pool.get('account.invoice')
         MoveLine = pool.get('account.move.line')
-        transaction = Transaction()
-        cursor = transaction.connection.cursor()
+        cursor = Transaction().connection.cursor()
         table = cls.__table__()
         invoice = Invoice.__table__()
         line = MoveLine.__table__()
 
-        year = cls._date().year
-        years = {'revenue': year, 'revenue_last_year': year - 1}
+        columns = [
+            sql_sum(Case((
+                        (invoice.invoice_date >= start)
+                        & (invoice.invoice_date <= end),
+                        line.credit - line.debit),
+                    else_=0))
+            for start, end in periods]
+        first = min(start for start, _ in periods)
+        last = max(end for _, end in periods)
+        currencies = {p.id: p.company.currency for p in partners}
         revenues = {
-            n: dict.fromkeys(map(int, partners), Decimal(0)) for n in names}
-        columns = []
-        for name in names:
-            start = dt.date(years[name], 1, 1)
-            end = dt.date(years[name], 12, 31)
-            columns.append(sql_sum(Case((
-                            (invoice.invoice_date >= start)
-                            & (invoice.invoice_date <= end),
-                            line.credit - line.debit),
-                        else_=0)).as_(name))
-        first = dt.date(min(years[n] for n in names), 1, 1)
-        last = dt.date(max(years[n] for n in names), 12, 31)
+            p.id: [Decimal(0)] * len(periods) for p in partners}
         for sub_partners in grouped_slice(partners, _SIZE):
             cursor.execute(*table
                 .join(invoice,
@@ -414,13 +423,10 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
                     & line.origin.like('account.invoice.line,%'),
                     group_by=table.id))
             for partner, *amounts in cursor:
-                for name, amount in zip(names, amounts):
-                    revenues[name][partner] = Decimal(str(amount))
-        currencies = {p.id: p.company.currency for p in partners}
-        for name in names:
-            for partner, amount in revenues[name].items():
-                revenues[name][partner] = currencies[partner].round(amount)
-        return revenues
+                revenues[partner] = [Decimal(str(a)) for a in amounts]
+        return {
+            p: [currencies[p].round(a) for a in amounts]
+            for p, amounts in revenues.items()}
 
     def get_rec_name(self, name):
         items = []
