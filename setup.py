@@ -83,7 +83,9 @@ setup(
         'test': [
             require('proteus'), require_module('account_fr'), 'hypothesis',
             require_module('account_payment_clearing'),
-            require_module('account_statement'), 'openpyxl',
+            require_module('account_payment_sepa'),
+            require_module('account_statement_ofx'),
+            require_module('account_statement_sepa'), 'openpyxl',
             ] + optional,
         },
     entry_points={

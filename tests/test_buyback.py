@@ -1133,3 +1133,81 @@ class BuybackTestCase(unittest.TestCase):
                     paid[day, sequence, 'interest'] = interest
             self.assertEqual(paid, dict(expected))
         check()
+
+    @with_world
+    def test_any_order(self, world):
+        "Any order of payments leaves the states true to the ledger"
+        pool = Pool()
+        Line = pool.get('account.move.line')
+        Move = pool.get('account.move')
+        Party = pool.get('party.party')
+        Reconciliation = pool.get('account.move.reconciliation')
+        names = ['pay', 'part', 'unreconcile', 'fail']
+        price = Decimal(48000)
+
+        def unreconcile(payment):
+            if payment.reconciliation:
+                Reconciliation.delete([payment.reconciliation])
+
+        def fail(payment):
+            unreconcile(payment)
+            reversal = payment.move.cancel()
+            Move.post([reversal])
+            Line.reconcile([payment] + [
+                    l for l in reversal.lines
+                    if l.account == world.payable])
+
+        @given(st.lists(
+                st.tuples(
+                    st.sampled_from(names),
+                    st.integers(min_value=0, max_value=3)),
+                max_size=8))
+        @settings(max_examples=8, deadline=None, phases=[Phase.generate])
+        def check(operations):
+            party, = Party.create([{'name': "Associate"}])
+            world.issue(party, 1)
+            buyback = world.create(
+                'running', party=party.id, quantity=1, unit_price=price,
+                interest_rate=None, title_transfer='effective')
+            payments = []
+            for operation, index in operations:
+                due = price - sum(p.debit for p in payments)
+                line = buyback.instalments[index].line
+                amount = {
+                    'pay': Decimal(12000), 'part': Decimal(5000),
+                    }.get(operation, Decimal(0))
+                if amount > due or amount and line.reconciliation:
+                    continue
+                elif amount:
+                    payments.append(world.pay(
+                            '2008-03-01', amount,
+                            [line] if operation == 'pay' else [],
+                            party=party))
+                elif index < len(payments):
+                    if operation == 'fail':
+                        fail(payments.pop(index))
+                    else:
+                        unreconcile(payments[index])
+                world.process()
+                self.check_ledger(world, buyback, payments)
+        check()
+
+    def check_ledger(self, world, buyback, payments):
+        paid = sum(p.debit for p in payments)
+        instalments = buyback.instalments
+        self.assertEqual(
+            (buyback.amount_paid, buyback.amount_due),
+            (paid, buyback.price - paid))
+        self.assertEqual(sum(i.paid_amount for i in instalments), paid)
+        self.assertEqual(
+            sum(p[2] for p in world.payments(
+                    ('buyback', '=', buyback.id))), paid)
+        closed = [bool(i.line.reconciliation) for i in instalments]
+        self.assertEqual(
+            buyback.state, 'paid' if all(closed) else 'running')
+        for instalment, is_closed in zip(instalments, closed):
+            self.assertEqual(
+                instalment.state,
+                'paid' if is_closed
+                else 'partly_paid' if instalment.paid_amount
+                else 'overdue')

@@ -211,10 +211,13 @@ class BuybackEndTestCase(unittest.TestCase):
                 'signed', **{
                     **values, 'signature_date': date('2006-12-31'),
                     'announcement_date': date('2006-12-01')})
+        buyback, = pool.get('prm.buyback').search(
+            [], order=[('id', 'DESC')], limit=1)
         self.assertEqual(
             cm.exception.message,
-            'The registration duty "Parts" of the buyback "2 - Leaver" has '
-            'no rate on 12/31/2006. Add it to the duty or remove the duty.')
+            'The registration duty "Parts" of the buyback '
+            f'"{buyback.rec_name}" has no rate on 12/31/2006. Add it to the '
+            'duty or remove the duty.')
 
     @with_world
     def test_other_instalments(self, world):

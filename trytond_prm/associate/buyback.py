@@ -137,6 +137,7 @@ class Buyback(Workflow, ModelSQL, ModelView):
             ], "Route", required=True, sort=False, states=_signed(),
         help="What happens to the shares: the company cancels them, "
         "the company keeps them or a third party buys them.")
+    route_string = route.translated('route')
     title_transfer = fields.Selection([
             ('effective', "On Effective Date"),
             ('full_payment', "On Full Payment"),
@@ -172,6 +173,7 @@ class Buyback(Workflow, ModelSQL, ModelView):
             ('custom', "Custom"),
             ], "Method", required=True, sort=False, states=_signed(),
         help="How the principal is spread over the instalments.")
+    method_string = method.translated('method')
     advance = Monetary(
         "Advance", currency='currency', digits='currency',
         domain=['OR',
@@ -214,6 +216,7 @@ class Buyback(Workflow, ModelSQL, ModelView):
             ('act_360', "Actual/360"),
             ], "Day Count", required=True, sort=False, states=_signed(),
         help="How the days of interest are counted in the year.")
+    day_count_string = day_count.translated('day_count')
     late_rate = fields.Numeric(
         "Late Rate", digits=(None, 6),
         domain=['OR',

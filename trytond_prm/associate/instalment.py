@@ -68,6 +68,7 @@ class Instalment(ModelSQL, ModelView):
             ('earn_out', "Earn-out"),
             ('current_account', "Current Account"),
             ], "Kind", required=True, sort=False, states=_states)
+    kind_string = kind.translated('kind')
     due_date = fields.Date("Due Date", required=True, states=_states)
     principal = Monetary(
         "Principal", currency='currency', digits='currency', required=True,
@@ -128,6 +129,8 @@ class Instalment(ModelSQL, ModelView):
                 ('waived', "Waived"),
                 ], "State", sort=False),
         'get_payments')
+    open = fields.Function(
+        fields.Boolean("Open"), 'get_open', searcher='search_open')
     currency = fields.Function(fields.Many2One(
             'currency.currency', "Currency"),
         'on_change_with_currency')
@@ -203,6 +206,53 @@ class Instalment(ModelSQL, ModelView):
     @classmethod
     def search_buyback_state(cls, name, clause):
         return [('buyback.state', *clause[1:])]
+
+    @classmethod
+    def get_open(cls, instalments, name):
+        open_ = {
+            i.id for i in cls.search([
+                    ('id', 'in', [i.id for i in instalments]),
+                    ('open', '=', True),
+                    ], order=[])}
+        return {i.id: i.id in open_ for i in instalments}
+
+    @classmethod
+    def search_open(cls, name, clause):
+        _, operator, value = clause
+        if operator in {'in', 'not in'}:
+            value = value and True in value and False not in value
+            operator = '=' if operator == 'in' else '!='
+        if (operator == '=') == bool(value):
+            return [
+                ('buyback.state', '=', 'running'),
+                ['OR',
+                    [
+                        ('buyback.route', '=', 'third_party'),
+                        ('confirmed_date', '=', None),
+                    ],
+                    [
+                        ('buyback.route', '!=', 'third_party'),
+                        ('interest', '>', 0),
+                        ('lines', 'not where', [('nature', '=', 'interest')]),
+                    ],
+                    ('lines.line.reconciliation', '=', None),
+                    ],
+                ]
+        return ['OR',
+            ('buyback.state', '!=', 'running'),
+            [
+                ['OR',
+                    ('buyback.route', '!=', 'third_party'),
+                    ('confirmed_date', '!=', None),
+                    ],
+                ['OR',
+                    ('buyback.route', '=', 'third_party'),
+                    ('interest', '=', 0),
+                    ('lines', 'where', [('nature', '=', 'interest')]),
+                    ],
+                ('lines', 'not where', [('line.reconciliation', '=', None)]),
+                ],
+            ]
 
     @classmethod
     def get_late_interest(cls, instalments, name):

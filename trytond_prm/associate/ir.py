@@ -12,4 +12,18 @@ class Cron(metaclass=PoolMeta):
         cls.method.selection.extend([
                 ('prm.buyback|post_due_interest',
                     "Post Due Interest of Buybacks"),
+                ('prm.buyback|remind_due', "Remind of Due Instalments"),
+                ('prm.buyback|alert_overdue',
+                    "Alert of Overdue Instalments"),
                 ])
+
+
+class EmailTemplate(metaclass=PoolMeta):
+    __name__ = 'ir.email.template'
+
+    @classmethod
+    def _get_default_exclude(cls, record):
+        exclude = super()._get_default_exclude(record)
+        if record.__name__ == 'prm.buyback':
+            exclude += ['signed_by', 'run_by', 'buyer']
+        return exclude
