@@ -8,7 +8,7 @@ PACKAGE = Path(__file__).parent.parent / 'trytond_prm'
 # From the bottom to the top: a room uses only what stands below it
 ROOMS = [
     'ground', 'partner', 'interaction', 'deal', 'concession', 'associate',
-    'performance', 'program', 'review']
+    'performance', 'health', 'program', 'review']
 # What may use every room, and no room uses
 OUTSIDE = {'load'}
 
