@@ -280,7 +280,7 @@ class HealthTestCase(SetupMixin, unittest.TestCase):
                     func()
                 self.assertEqual(
                     cm.exception.message,
-                    f'You cannot modify, copy or delete the score '
+                    f'You cannot modify or delete the score '
                     f'"{health.rec_name}". Take another instead.')
 
     @with_setup

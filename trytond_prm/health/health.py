@@ -79,12 +79,6 @@ class PartnerHealth(ModelSQL, ModelView):
                     health=healths[0].rec_name))
 
     @classmethod
-    def copy(cls, healths, default=None):
-        raise HealthAccessError(gettext(
-                'prm.msg_partner_health_modify',
-                health=healths[0].rec_name))
-
-    @classmethod
     @without_check_access
     def take(cls, partners, date=None):
         """Take the snapshot of the health of the partners
