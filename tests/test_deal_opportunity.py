@@ -4,12 +4,17 @@ import datetime as dt
 import unittest
 from decimal import Decimal
 
-from trytond.modules.company.tests import create_company, set_company
+from trytond.modules.company.tests import (
+    create_company, create_employee, set_company)
 from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.pool import Pool
 from trytond.tests.test_tryton import (
     activate_module, drop_db, with_transaction)
+from trytond.transaction import Transaction
 
+from .test_performance import (
+    create_invoices, create_parties, create_partners, create_target,
+    performances, setup_accounting)
 from .tools import count_statements
 
 
@@ -185,3 +190,127 @@ class PipelineOpportunityTestCase(unittest.TestCase):
 
         self.assertEqual(len({r.id for r in rows}), 2)
         self.assertEqual({r.company: r.amount for r in rows}, amounts)
+
+
+class PerformanceOpportunityTestCase(unittest.TestCase):
+    "Test performance with opportunities and sales"
+
+    @classmethod
+    def setUpClass(cls):
+        drop_db()
+        activate_module(['prm', 'sale_opportunity'])
+
+    @classmethod
+    def tearDownClass(cls):
+        drop_db()
+
+    @with_transaction()
+    def test_won_deals(self):
+        "The won deals and the pipeline count for each scope"
+        pool = Pool()
+        Opportunity = pool.get('sale.opportunity')
+        Team = pool.get('prm.team')
+        company = create_company()
+        with set_company(company):
+            john, jane = (
+                create_employee(company, name) for name in ["John", "Jane"])
+            parties = create_parties(2)
+            partner, other = create_partners(company, parties, john, john)
+            team, = Team.create([{
+                        'name': "Direct",
+                        'company': company.id,
+                        'members': [('create', [{'employee': jane.id}])],
+                        }])
+            Opportunity.create([{
+                        'company': company.id,
+                        'currency': company.currency.id,
+                        'party': party.id,
+                        'employee': employee.id,
+                        'start_date': dt.date(2030, 1, 10),
+                        'end_date': end_date,
+                        'amount': Decimal(100),
+                        'conversion_probability': 0.25,
+                        'state': state,
+                        } for party, employee, end_date, state in [
+                        (parties[0], jane, dt.date(2030, 2, 1), 'won'),
+                        (parties[0], jane, dt.date(2030, 2, 28), 'won'),
+                        (parties[1], john, dt.date(2030, 2, 28), 'won'),
+                        (parties[0], jane, dt.date(2030, 2, 28), 'lost'),
+                        (parties[0], jane, dt.date(2030, 2, 28), 'lead'),
+                        (parties[1], john, dt.date(2030, 2, 28), 'converted'),
+                        ]])
+            for scope, subject, won, weighted in [
+                    ('company', company, 3, 50),
+                    ('team', team, 2, 25),
+                    ('employee', jane, 2, 25),
+                    ('partner', partner, 2, 25),
+                    ]:
+                with self.subTest(scope=scope):
+                    month, = performances(
+                        scope=scope, measure='won_deals',
+                        **{scope: subject.id})
+                    self.assertEqual(month.date, dt.date(2030, 2, 1))
+                    self.assertEqual(month.actual, Decimal(won))
+                    create_target(
+                        company, '125', '2030-02-01', '2030-02-28',
+                        scope=scope, **(
+                            {scope: subject} if scope != 'company' else {}))
+                    month, = performances(
+                        scope=scope, measure='revenue',
+                        **{scope: subject.id})
+                    self.assertEqual(
+                        month.weighted_pipeline, Decimal(weighted))
+                    self.assertEqual(
+                        month.coverage, Decimal(weighted) / 125)
+            self.assertIn(
+                ('won_deals', "Won Deals"),
+                pool.get('prm.target').measure.selection)
+
+    @with_transaction()
+    def test_attribution(self):
+        "The revenue goes to the employee of the sale when it is configured"
+        pool = Pool()
+        Configuration = pool.get('prm.configuration')
+        Invoice = pool.get('account.invoice')
+        Line = pool.get('account.invoice.line')
+        Sale = pool.get('sale.sale')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2024)
+            john, jane = (
+                create_employee(company, name) for name in ["John", "Jane"])
+            party, = create_parties()
+            partner, = create_partners(company, [party], john)
+            invoices = create_invoices(
+                company, (party, '2024-01-15', '100', '20'), post=False)
+            sale, = Sale.create([{
+                        'company': company.id,
+                        'currency': company.currency.id,
+                        'party': party.id,
+                        'invoice_address': party.addresses[0].id,
+                        'shipment_address': party.addresses[0].id,
+                        'quoted_by': jane.id,
+                        'confirmed_by': john.id,
+                        'lines': [('create', [{
+                                        'quantity': 1,
+                                        'unit_price': Decimal(100),
+                                        }])],
+                        }])
+            Line.write([invoices[0].lines[0]], {
+                    'origin': str(sale.lines[0])})
+            with Transaction().set_context(_skip_warnings=True):
+                Invoice.post(invoices)
+
+            def figures(scope='employee'):
+                return {
+                    m.subject.rec_name: m.actual
+                    for m in performances(scope=scope)}
+
+            self.assertEqual(figures(), {"John": Decimal(120)})
+            configuration = Configuration(1)
+            configuration.performance_attribution = 'sale'
+            configuration.save()
+            self.assertEqual(
+                figures(), {"John": Decimal(20), "Jane": Decimal(100)})
+            self.assertEqual(
+                list(figures('partner').values()), [Decimal(120)])

@@ -6,7 +6,7 @@ from calendar import monthrange
 from decimal import Decimal as D
 
 from dateutil.relativedelta import relativedelta
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trytond.modules.account.tests import create_chart, get_fiscalyear
@@ -15,9 +15,9 @@ from trytond.modules.company.tests import (
     create_company, create_employee, set_company)
 from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.modules.prm.trytond_prm.performance.exceptions import (
-    ActionStopError, PlanAccessError, SeasonalityError, TargetOverlapWarning,
-    TargetValidationError, TeamMemberOverlapError)
-from trytond.modules.prm.trytond_prm.performance.performance import (
+    ActionStopError, PlanAccessError, RevenueShareError, SeasonalityError,
+    TargetOverlapWarning, TargetValidationError, TeamMemberOverlapError)
+from trytond.modules.prm.trytond_prm.performance.smoothing import (
     Month, smoothing)
 from trytond.modules.prm.trytond_prm.performance.seasonality import (
     derive_shares)
@@ -158,6 +158,37 @@ def create_partners(company, parties, *employees):
                 } for party, employee in zip(parties, employees)])
 
 
+def create_product(company, name="Product", cost_price=None):
+    pool = Pool()
+    Account = pool.get('account.account')
+    Category = pool.get('product.category')
+    Template = pool.get('product.template')
+    Unit = pool.get('product.uom')
+    unit, = Unit.search([('name', '=', "Unit")])
+    revenue, = Account.search([
+            ('type.revenue', '=', True),
+            ('closed', '!=', True),
+            ('company', '=', company.id)],
+        limit=1)
+    category, = Category.create([{
+                'name': "Account",
+                'accounting': True,
+                'account_revenue': revenue.id,
+                }])
+    template, = Template.create([{
+                'name': name,
+                'account_category': category.id,
+                'default_uom': unit.id,
+                'type': 'service',
+                'products': [('create', [{}])],
+                }])
+    product, = template.products
+    if cost_price is not None:
+        product.cost_price = cost_price
+        product.save()
+    return product
+
+
 def performances(domain=None, **context):
     Performance = Pool().get('prm.performance')
     with Transaction().set_context(**context):
@@ -259,7 +290,8 @@ class SpreadTestCase(unittest.TestCase):
                 st.decimals(
                     min_value=-1000, max_value=10 ** 8, places=2,
                     allow_nan=False),
-                min_size=12, max_size=12)),
+                min_size=12, max_size=12),
+            max_size=4),
         st.sampled_from(['mean', 'median']))
     def test_derive_total(self, years, method):
         "The derived shares total exactly 1"
@@ -466,6 +498,165 @@ class PerformanceTestCase(unittest.TestCase):
                 [D('75.50'), D('75.50'), D('335.50')])
 
     @with_transaction()
+    def test_landing(self):
+        "The landing is a range between the worst and the best month"
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2019, 2020)
+            create_target(company, '1200', '2020-01-01', '2020-12-31')
+            party, = create_parties()
+            create_invoices(
+                company, (party, '2019-01-31', '60'),
+                (party, '2020-01-31', '90'), (party, '2020-02-01', '120'),
+                (party, '2020-03-01', '80'))
+
+            months = {m.date.month: m for m in performances(
+                    start_date=date('2020-01-01'),
+                    end_date=date('2020-12-31'))}
+            self.assertEqual(len(months), 12)
+            self.assertEqual(months[1].last_year, D(60))
+            # (90 - 60) / 60
+            self.assertEqual(months[1].growth, D('0.5'))
+            self.assertEqual(months[2].last_year, D(0))
+            self.assertIsNone(months[2].growth)
+            self.assertEqual(months[12].cumulative_last_year, D(60))
+
+            def landing(month):
+                return month.landing_low, month.landing_high
+
+            self.assertEqual(months[2].landing_months, 2)
+            self.assertEqual(landing(months[2]), (None, None))
+            # 290 and the 900 of the 9 months left at 80 % or at 120 %
+            self.assertEqual(landing(months[3]), (D(1010), D(1370)))
+            # 290 and the 800 of the 8 months left at 0 % or at 120 %
+            self.assertEqual(landing(months[4]), (D(290), D(1250)))
+            self.assertEqual(landing(months[12]), (D(290), D(290)))
+            self.assertEqual(months[12].landing_months, 12)
+
+            today = dt.date.today()
+            create_target(
+                company, '1200', f'{today.year}-01-01',
+                f'{today.year}-12-31')
+            month = performances([('date', '=', today.replace(day=1))])[0]
+            self.assertEqual(landing(month), (None, None))
+            self.assertIsNone(month.landing_months)
+
+    @with_transaction()
+    def test_margin(self):
+        "The margin is the revenue less the cost where it is known"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        Line = pool.get('account.invoice.line')
+        Performance = pool.get('prm.performance')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2024)
+            employee = create_employee(company)
+            party, = create_parties()
+            create_partners(company, [party], employee)
+            known = create_product(company, cost_price=D('33.335'))
+            unknown = create_product(company, name="Unknown")
+            invoices = create_invoices(
+                company, (party, '2024-01-15', '100', '200', '400'),
+                (party, '2024-01-16', '-100'), post=False)
+            lines = invoices[0].lines
+            Line.write([lines[0], invoices[1].lines[0]], {
+                    'product': known.id, 'unit': known.default_uom.id},
+                [lines[1]], {
+                    'product': unknown.id, 'unit': known.default_uom.id})
+            Line.write([lines[0]], {'quantity': 3})
+            with Transaction().set_context(_skip_warnings=True):
+                Invoice.post(invoices)
+            for scope in ['company', 'employee', 'partner']:
+                month, = performances(scope=scope, measure='margin')
+                # 3 × 100 - 100.00 less 1 × 100 - 33.34 (half to even)
+                self.assertEqual(month.actual, D('133.34'), scope)
+                self.assertEqual(month.currency, company.currency)
+            self.assertEqual(
+                set(Performance.get_invoices([month])),
+                {i.id for i in invoices})
+            self.assertEqual(performances(measure='revenue')[0].actual, D(800))
+
+    @with_transaction()
+    def test_revenue_share(self):
+        "A shared euro is counted once, whatever the split"
+        pool = Pool()
+        Share = pool.get('prm.revenue.share')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2024)
+            employees = [
+                create_employee(company, name) for name in "ABCD"]
+            parties = create_parties(2)
+            partner, other = create_partners(
+                company, parties, employees[0], employees[0])
+            invoices = create_invoices(
+                company, (parties[0], '2024-01-15', '100.01', '0.01'),
+                (parties[0], '2024-01-16', '-33.33'),
+                (parties[0], '2024-02-01', '99.99'),
+                (parties[1], '2024-01-15', '7'))
+
+            def create_shares(*shares, **values):
+                return Share.create([{
+                            'partner': partner.id,
+                            'employee': employee.id,
+                            'percentage': percentage,
+                            'start_date': date('2024-01-01'),
+                            'end_date': date('2024-01-31'),
+                            **values,
+                            } for employee, percentage in zip(
+                                employees[1:], shares)])
+
+            def figures(scope='employee'):
+                return {
+                    (m.subject.rec_name, m.date.month): m.actual
+                    for m in performances(scope=scope)}
+
+            create_shares(D('0.25'), D('0.5'))
+            # The days bring 100.02 and -33.33. B has 25 % of each, rounded
+            # half to even: 25.00 - 8.33. C has what 75 % of each gives more:
+            # (75.02 - 25.00) - (25.00 - 8.33). The manager keeps the rest.
+            self.assertEqual(figures(), {
+                    ("A", 1): D('16.67') + D(7), ("B", 1): D('16.67'),
+                    ("C", 1): D('33.35'), ("A", 2): D('99.99')})
+            with self.assertRaisesRegex(
+                    RevenueShareError,
+                    'Party 0" total 125 % on 01/31/2024'):
+                create_shares(
+                    D('0.5'), start_date=date('2024-01-31'), end_date=None)
+
+            @settings(max_examples=8, deadline=None)
+            @given(st.lists(
+                    st.decimals(
+                        min_value='0.0001', max_value='0.3333', places=4),
+                    min_size=1, max_size=3))
+            def check(percentages):
+                Share.delete(Share.search([]))
+                create_shares(*percentages)
+                by_employee = figures()
+                for month, total in figures('company').items():
+                    amounts = [
+                        a for (_, m), a in by_employee.items()
+                        if m == month[1]]
+                    self.assertEqual(sum(amounts), total)
+                    self.assertEqual(amounts, list(map(cents, amounts)))
+                self.assertEqual(
+                    figures('partner')[partner.rec_name, 1], D('66.69'))
+
+            check()
+            Share.delete(Share.search([]))
+            # Everything is given: nothing remains to the manager
+            create_shares(D('0.3333'), D('0.3333'), D('0.3334'))
+            self.assertEqual(figures()["A", 1], D(7))
+            Performance = pool.get('prm.performance')
+            row, = performances(
+                [('date', '=', date('2024-01-01'))],
+                scope='employee', employee=employees[1].id)
+            self.assertEqual(
+                set(Performance.get_invoices([row])),
+                {i.id for i in invoices[:2]})
+
+    @with_transaction()
     def test_scopes(self):
         "A euro counts for the partner, employee and team of its date"
         pool = Pool()
@@ -540,7 +731,7 @@ class PerformanceTestCase(unittest.TestCase):
             self.assertEqual(
                 [(m.employee, m.date.month, m.gap) for m in rows],
                 [(jane, 2, D(20)), (jane, 3, D(10000))])
-            self.assertIsNone(rows[0].weighted_pipeline)
+            self.assertEqual(rows[0].weighted_pipeline, D(0))
             self.assertEqual(len({m.id for m in performances()}), 4)
             self.assertEqual(
                 set(Performance.get_invoices(rows[:1])),

@@ -19,6 +19,16 @@ from trytond.transaction import Transaction
 _SCALE = 10 ** 6
 
 
+def to_date(value):
+    "The date of a SQL expression, which SQLite gives as a text"
+    return dt.date.fromisoformat(value) if isinstance(value, str) else value
+
+
+def to_decimal(value):
+    "The Decimal of a SQL expression, which SQLite gives as a float"
+    return Decimal(str(value))
+
+
 class Inline(Expression):
     """A constant string written in the text of the SQL
 
@@ -72,6 +82,18 @@ def sql_month(column):
     return Cast(month, 'DATE')
 
 
+class _Date(Function):
+    __slots__ = ()
+    _function = 'DATE'
+
+
+def sql_next_year(month):
+    "SQL expression of the same month, by its first day, of the next year"
+    if backend.name == 'sqlite':
+        return _Date(month, '+1 year')
+    return Cast(month + Cast('1 year', 'INTERVAL'), 'DATE')
+
+
 def sql_exact(expression):
     "SQL amount that sums and subtracts exactly: an integer on SQLite"
     if backend.name == 'sqlite':
@@ -87,12 +109,16 @@ def sql_amount(expression):
 
 
 def sql_ratio(numerator, denominator, digits=4):
-    "SQL ratio of two sql_exact, null unless the denominator is positive"
+    """SQL ratio of two sql_exact, null unless the denominator is positive
+
+    It is not rounded without digits.
+    """
     if backend.name == 'sqlite':
         numerator = numerator * Literal(1.0)
-    return Case(
-        (denominator > 0, Round(numerator / denominator, digits)),
-        else_=Null)
+    ratio = numerator / denominator
+    if digits is not None:
+        ratio = Round(ratio, digits)
+    return Case((denominator > 0, ratio), else_=Null)
 
 
 def sql_sum(expression):

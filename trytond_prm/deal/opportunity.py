@@ -53,8 +53,8 @@ class Pipeline(metaclass=PoolMeta):
     __name__ = 'prm.pipeline'
 
     @classmethod
-    def table_query(cls):
-        """Return the sum of the open opportunities by expected month
+    def deals_query(cls):
+        """Return the SQL query of the open opportunities
 
         Each amount is multiplied by its probability and rounded, then
         converted into the currency of the company at the rate of its start
@@ -91,7 +91,7 @@ class Pipeline(metaclass=PoolMeta):
             opportunity.amount
             * Cast(opportunity.conversion_probability, 'NUMERIC'),
             currency.rounding)
-        amounts = (opportunity
+        return (opportunity
             .join(company, condition=opportunity.company == company.id)
             .join(currency, condition=opportunity.currency == currency.id)
             .join(company_currency,
@@ -105,10 +105,17 @@ class Pipeline(metaclass=PoolMeta):
             .select(
                 opportunity.company.as_('company'),
                 date.as_('date'),
+                opportunity.party.as_('party'),
+                opportunity.employee.as_('employee'),
                 in_company(opportunity.amount).as_('amount'),
                 in_company(weighted_amount).as_('weighted_amount'),
                 where=opportunity.state.in_(_OPEN_STATES)
                 & (opportunity.amount != Null)))
+
+    @classmethod
+    def table_query(cls):
+        "Return the sum of the open opportunities by expected month"
+        amounts = cls.deals_query()
         return amounts.select(
             # Unique by company and month and known before grouping
             (amounts.company * Literal(1_000_000)

@@ -1,6 +1,6 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-from sql import Literal
+from sql import Cast, Literal, Null
 
 from trytond.model import ModelSQL, ModelView, fields
 from trytond.modules.currency.fields import Monetary
@@ -46,6 +46,25 @@ class Pipeline(ModelSQL, ModelView):
             company.id.as_('company'),
             *(getattr(cls, n).sql_cast(Literal(None)).as_(n)
                 for n in ['date', 'amount', 'weighted_amount']),
+            where=Literal(False))
+
+    @classmethod
+    def deals_query(cls):
+        """Return the SQL query of the open opportunities
+
+        The columns are company, date (the first of the expected month),
+        party, employee, amount and weighted_amount, both in the currency of
+        the company.
+        """
+        pool = Pool()
+        Company = pool.get('company.company')
+        company = Company.__table__()
+        return company.select(
+            company.id.as_('company'),
+            Cast(Null, 'DATE').as_('date'),
+            *(Cast(Null, 'INTEGER').as_(n) for n in ['party', 'employee']),
+            *(Cast(Null, 'NUMERIC').as_(n)
+                for n in ['amount', 'weighted_amount']),
             where=Literal(False))
 
     @fields.depends('company')

@@ -20,6 +20,10 @@ class TargetOverlapWarning(UserWarning):
     pass
 
 
+class RevenueShareError(ValidationError):
+    pass
+
+
 class PlanAccessError(AccessError):
     pass
 

@@ -1,163 +1,45 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-import datetime as dt
-from collections import namedtuple
-from decimal import Decimal
+from collections import defaultdict
+from functools import reduce
+from operator import or_
 
 from dateutil.relativedelta import relativedelta
 from sql import Cast, Literal, Null, Union, Window, With
-from sql.aggregate import Count, Max, Sum
+from sql.aggregate import Count, Max, Min, Sum
 from sql.conditionals import Case, Coalesce
-from sql.functions import Extract
+from sql.functions import Round
 from sql.operators import Exists
 
-from trytond.model import ModelSQL, ModelView, fields
+from trytond.model import fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 from trytond.pyson import Eval, If, PYSONEncoder
 from trytond.transaction import Transaction
 from trytond.wizard import StateAction, Wizard
 
-from ..model import AmountsMixin
 from ..tools import (
-    split, sql_amount, sql_exact, sql_local_date, sql_month, sql_ratio)
+    sql_amount, sql_exact, sql_month, sql_next_year, sql_ratio, sql_sum,
+    to_date, to_decimal)
+from .measure import Measures, at_date
+from .report import Report
+from .smoothing import Month, smoothing
 from .target import MEASURE_SCOPES, MEASURES, SCOPES
 
-Month = namedtuple('Month', ['date', 'target', 'actual'])
-Smoothing = namedtuple('Smoothing', ['level', 'smoothing', 'troughs'])
+# The scopes that have a pipeline
+PIPELINE_SCOPES = ['company', 'team', 'employee', 'partner']
+# The months over that make a landing worth showing
+LANDING_MONTHS = 3
 
+_in = fields.SQL_OPERATORS['in']
 _KEYS = ['company', 'scope', 'subject', 'measure', 'date']
-_AMOUNTS = ['target', 'floor', 'stretch', 'actual', 'weighted_pipeline']
+_AMOUNTS = [
+    'target', 'floor', 'stretch', 'actual', 'last_year', 'weighted_pipeline']
+_CUMULATIVE = [
+    'cumulative_target', 'cumulative_actual', 'cumulative_last_year']
 
 
-def smoothing(months):
-    """Return the Smoothing of a sequence of Month
-
-    The level is the highest target of the months, the smoothing is
-    Σ min(actual, level) / (n × level) over the n months, rounded to 6
-    digits, and the troughs are the pairs of date and of what the actual
-    lacks to reach the level. The level and the smoothing are None without
-    any target above zero.
-    """
-    level = max((month.target for month in months), default=0)
-    if level <= 0:
-        return Smoothing(None, None, [])
-    filled = sum(min(month.actual, level) for month in months)
-    troughs = [
-        (month.date, level - month.actual)
-        for month in months if month.actual < level]
-    return Smoothing(
-        level, round(filled / (len(months) * level), 6), troughs)
-
-
-class _Report(AmountsMixin, ModelSQL, ModelView):
-
-    company = fields.Many2One('company.company', "Company")
-    scope = fields.Selection(SCOPES, "Scope", sort=False)
-    measure = fields.Selection(MEASURES, "Measure", sort=False)
-    team = fields.Many2One(
-        'prm.team', "Team",
-        states={
-            'invisible': Eval('scope') != 'team',
-            })
-    employee = fields.Many2One(
-        'company.employee', "Employee",
-        states={
-            'invisible': Eval('scope') != 'employee',
-            })
-    partner = fields.Many2One(
-        'prm.partner', "Partner",
-        states={
-            'invisible': Eval('scope') != 'partner',
-            })
-    category = fields.Many2One(
-        'product.category', "Category",
-        states={
-            'invisible': Eval('scope') != 'category',
-            },
-        context={
-            'company': Eval('company', -1),
-            },
-        depends={'company'})
-    date = fields.Date("Month", help="The first day of the month.")
-    currency = fields.Function(
-        fields.Many2One('currency.currency', "Currency"),
-        'on_change_with_currency')
-
-    @classmethod
-    def __setup__(cls):
-        super().__setup__()
-        cls._order = [
-            ('date', 'DESC'),
-            ('scope', 'ASC'),
-            ('id', 'ASC'),
-            ]
-
-    @fields.depends('company', 'measure')
-    def on_change_with_currency(self, name=None):
-        if self.company and self.measure == 'revenue':
-            return self.company.currency
-
-    @property
-    def subject(self):
-        "The record whose result is measured"
-        return getattr(self, self.scope)
-
-    def get_rec_name(self, name):
-        pool = Pool()
-        Lang = pool.get('ir.lang')
-        return (f"{self.subject.rec_name} "
-            f"{Lang.get().strftime(self.date, '%m/%Y')}")
-
-    @classmethod
-    def _key_columns(cls, months):
-        "The columns of the identifier and the key from the months query"
-        return [
-            cls._column_id(months).as_('id'),
-            months.company.as_('company'),
-            months.scope.as_('scope'),
-            months.measure.as_('measure'),
-            *(Case((months.scope == scope, months.subject),
-                    else_=Null).as_(scope)
-                for scope, _ in SCOPES if scope != 'company'),
-            months.date.as_('date'),
-            ]
-
-    @classmethod
-    def _column_id(cls, months):
-        # Neither the context nor new rows change the identifier of a month:
-        # 12 bits for the month, 3 for the measure, 3 for the scope.
-        def code(column, selection):
-            return Case(*(
-                    (column == value, i)
-                    for i, (value, _) in enumerate(selection)))
-        subject = Cast(months.subject, 'BIGINT')
-        # A category may be of several companies.
-        identifier = Case(
-            (months.scope == 'category',
-                Cast(months.company, 'BIGINT') * 2 ** 22 + subject),
-            else_=subject)
-        identifier = identifier * 8 + code(months.scope, SCOPES)
-        identifier = identifier * 8 + code(months.measure, MEASURES)
-        return (identifier * 4096
-            + (Cast(Extract('YEAR', months.date), 'BIGINT') - 1850) * 12
-            + Cast(Extract('MONTH', months.date), 'BIGINT'))
-
-    @classmethod
-    def _window(cls, months):
-        """Return the partition of the cumulated columns
-
-        It is the range of the context if it has a start date, else each
-        calendar year.
-        """
-        partition = [
-            months.company, months.scope, months.subject, months.measure]
-        if not Transaction().context.get('start_date'):
-            partition.append(Extract('YEAR', months.date))
-        return partition
-
-
-class Performance(_Report):
+class Performance(Measures, Report):
     __name__ = 'prm.performance'
     __string__ = "Sales Performance"
 
@@ -183,125 +65,106 @@ class Performance(_Report):
     cumulative_attainment = fields.Numeric(
         "Cumulative Attainment", digits=(16, 4),
         help="The cumulative actual divided by the cumulative target.")
+    last_year = Monetary(
+        "Last Year", currency='currency', digits='currency',
+        help="The actual of the same month of the year before.")
+    cumulative_last_year = Monetary(
+        "Cumulative Last Year", currency='currency', digits='currency')
+    growth = fields.Numeric(
+        "Growth", digits=(16, 4),
+        help="The actual compared to the one of the year before.")
+    landing_low = Monetary(
+        "Landing Low", currency='currency', digits='currency',
+        help="Where the period ends if each remaining month reaches the "
+        "part of its target that the worst month so far has reached.\n"
+        "Empty for a month that is not over and before 3 months with a "
+        "target.")
+    landing_high = Monetary(
+        "Landing High", currency='currency', digits='currency',
+        help="Where the period ends if each remaining month reaches the "
+        "part of its target that the best month so far has reached.\n"
+        "Empty for a month that is not over and before 3 months with a "
+        "target.")
+    landing_months = fields.Integer(
+        "Landing Sample",
+        help="The number of months with a target that are over, from the "
+        "start of the period to this one.")
     weighted_pipeline = Monetary(
         "Weighted Pipeline", currency='currency', digits='currency',
         states={
-            'invisible': Eval('scope') != 'company',
+            'invisible': ~Eval('scope').in_(PIPELINE_SCOPES),
             },
         help="The amount of the opportunities expected in the month, each "
         "weighted by its probability.")
     coverage = fields.Numeric(
         "Coverage", digits=(16, 4),
         states={
-            'invisible': Eval('scope') != 'company',
+            'invisible': ~Eval('scope').in_(PIPELINE_SCOPES),
             },
         help="The weighted pipeline divided by what remains of the target.")
 
     @classmethod
-    def actual_query(cls, start_date=None, end_date=None):
-        """Return the SQL query of the actual revenue, one row per line
-
-        The columns are company, invoice, line (of the invoice), party, date
-        (of the invoice) and amount: untaxed, in the currency of the company
-        as it was posted, negative for a credit note. The dates are
-        inclusive.
-        """
-        pool = Pool()
-        Invoice = pool.get('account.invoice')
-        MoveLine = pool.get('account.move.line')
-        invoice = Invoice.__table__()
-        line = MoveLine.__table__()
-        where = (
-            cls._invoice_where(invoice, start_date, end_date)
-            & line.origin.like('account.invoice.line,%'))
-        return (invoice
-            .join(line, condition=line.move == invoice.move)
-            .select(
-                invoice.company.as_('company'),
-                invoice.id.as_('invoice'),
-                MoveLine.origin.sql_id(line.origin, MoveLine).as_('line'),
-                invoice.party.as_('party'),
-                invoice.invoice_date.as_('date'),
-                (line.credit - line.debit).as_('amount'),
-                where=where))
-
-    @classmethod
-    def quantity_query(cls, start_date=None, end_date=None):
-        """Return the SQL query of the quantity sold, one row per line
-
-        The columns are those of actual_query. The amount is the quantity in
-        the default unit of the product, a line without product has none.
-        """
-        pool = Pool()
-        Invoice = pool.get('account.invoice')
-        Line = pool.get('account.invoice.line')
-        Product = pool.get('product.product')
-        Template = pool.get('product.template')
-        Unit = pool.get('product.uom')
-        invoice = Invoice.__table__()
-        line = Line.__table__()
-        product = Product.__table__()
-        template = Template.__table__()
-        unit = Unit.__table__()
-        default_unit = Unit.__table__()
-        return (invoice
-            .join(line, condition=line.invoice == invoice.id)
-            .join(product, condition=line.product == product.id)
-            .join(template, condition=product.template == template.id)
-            .join(unit, condition=line.unit == unit.id)
-            .join(default_unit,
-                condition=template.default_uom == default_unit.id)
-            .select(
-                invoice.company.as_('company'),
-                invoice.id.as_('invoice'),
-                line.id.as_('line'),
-                invoice.party.as_('party'),
-                invoice.invoice_date.as_('date'),
-                Cast(line.quantity * unit.factor / default_unit.factor,
-                    'NUMERIC').as_('amount'),
-                where=cls._invoice_where(invoice, start_date, end_date)
-                & (line.type == 'line')))
-
-    @classmethod
-    def _invoice_where(cls, invoice, start_date=None, end_date=None):
-        where = (
-            (invoice.type == 'out')
-            & invoice.state.in_(['posted', 'paid']))
-        if start_date:
-            where &= invoice.invoice_date >= start_date
-        if end_date:
-            where &= invoice.invoice_date <= end_date
-        return where
-
-    @classmethod
     def table_query(cls):
-        months = cls.months_query()
+        pool = Pool()
+        Date = pool.get('ir.date')
+        months = cls.months_query(last_year=True)
         partition = cls._window(months)
+        until = Window(partition, order_by=[months.date.asc])
 
         def cumulate(column):
-            return Sum(column, window=Window(
-                    partition, order_by=[months.date.asc]))
+            return Sum(column, window=until)
 
-        cumulative_target = cumulate(months.target)
-        cumulative_actual = cumulate(months.actual)
+        # The present month is not over: it tells nothing of the landing.
+        rate = Case(
+            (months.date < Date.today().replace(day=1),
+                sql_ratio(months.actual, months.target, None)),
+            else_=Null)
+        months = months.select(
+            *(getattr(months, name).as_(name) for name in _KEYS + _AMOUNTS),
+            cumulate(months.target).as_('cumulative_target'),
+            cumulate(months.actual).as_('cumulative_actual'),
+            cumulate(months.last_year).as_('cumulative_last_year'),
+            Sum(months.target, window=Window(partition)).as_('total'),
+            rate.as_('rate'),
+            Count(rate, window=until).as_('rates'),
+            Min(rate, window=until).as_('rate_low'),
+            Max(rate, window=until).as_('rate_high'))
+
+        def landing(rate):
+            "The remaining months each go as the rate of the target"
+            return Case(
+                ((months.rate != Null) & (months.rates >= LANDING_MONTHS),
+                    Round(sql_amount(
+                            months.cumulative_actual
+                            + (months.total - months.cumulative_target)
+                            * rate), 2)),
+                else_=Null)
+
         return months.select(
             *cls._key_columns(months),
             *(sql_amount(getattr(months, name)).as_(name)
-                for name in _AMOUNTS),
+                for name in _AMOUNTS + _CUMULATIVE),
             sql_amount(months.actual - months.target).as_('gap'),
-            sql_amount(cumulative_target).as_('cumulative_target'),
-            sql_amount(cumulative_actual).as_('cumulative_actual'),
-            sql_amount(cumulative_actual - cumulative_target).as_(
+            sql_amount(
+                months.cumulative_actual - months.cumulative_target).as_(
                 'cumulative_gap'),
             sql_ratio(months.actual, months.target).as_('attainment'),
-            sql_ratio(cumulative_actual, cumulative_target).as_(
+            sql_ratio(
+                months.cumulative_actual, months.cumulative_target).as_(
                 'cumulative_attainment'),
+            sql_ratio(
+                months.actual - months.last_year, months.last_year).as_(
+                'growth'),
+            landing(months.rate_low).as_('landing_low'),
+            landing(months.rate_high).as_('landing_high'),
+            Case((months.rate != Null, months.rates), else_=Null).as_(
+                'landing_months'),
             sql_ratio(
                 months.weighted_pipeline,
                 months.target - months.actual).as_('coverage'))
 
     @classmethod
-    def months_query(cls):
+    def months_query(cls, last_year=False):
         """Return the SQL query of the months that have a target or an actual
 
         The columns are the key (company, scope, subject: the identifier of
@@ -309,10 +172,14 @@ class Performance(_Report):
         as sql_exact. The context limits the rows by start_date, end_date,
         scope, measure and team, employee, partner or category. Without a
         scope in the context, all but the company are those with a target,
-        and so are the measures but the revenue without a measure.
+        and so are the measures but the revenue without a measure. The actual
+        of the year before is only there with last_year.
         """
         context = Transaction().context
         scope = context.get('scope')
+        start_date, end_date = cls._dates()
+        if last_year and start_date:
+            start_date -= relativedelta(years=1)
         queries = [cls._target_query()]
         withs = []
         for measure, _ in MEASURES:
@@ -321,29 +188,17 @@ class Performance(_Report):
             scopes = [
                 name for name in MEASURE_SCOPES[measure]
                 if not scope or name == scope]
-            if measure in {'revenue', 'quantity'}:
-                lines = cls._lines_query(measure)
-                actual = With(query=cls._by_party_query(lines))
-                sources = dict.fromkeys(
-                    scopes, With(query=cls._attributed_query(actual)))
-                if 'company' in scopes:
-                    sources['company'] = actual
-                if 'category' in scopes:
-                    sources['category'] = With(
-                        query=cls._category_query(lines, withs))
-                withs.append(actual)
-            else:
-                query = {
-                    'interactions': cls._interaction_query,
-                    'new_partners': cls._new_partner_query,
-                    }[measure]()
-                sources = dict.fromkeys(scopes, With(query=query))
+            sources, needed = cls.sources(
+                measure, scopes, start_date, end_date)
+            withs += needed
             for name, source in sources.items():
-                if source not in withs:
-                    withs.append(source)
-                queries.append(cls._actual_query(measure, name, source))
-            if measure == 'revenue' and 'company' in scopes:
-                queries.append(cls._pipeline_query())
+                months = With(query=cls._source_months(measure, name, source))
+                withs.append(months)
+                queries += cls._actual_facts(measure, name, months, last_year)
+            if measure == 'revenue':
+                queries += [
+                    cls._pipeline_query(name)
+                    for name in PIPELINE_SCOPES if name in scopes]
         facts = Union(*queries, all_=True)
         return facts.select(
             *(getattr(facts, name).as_(name) for name in _KEYS),
@@ -357,12 +212,12 @@ class Performance(_Report):
     @classmethod
     def _month_amount(cls, facts, name):
         amount = Sum(getattr(facts, name))
-        if name in {'target', 'actual'}:
+        if name in {'target', 'actual', 'last_year'}:
             amount = Coalesce(amount, 0)
         elif name == 'weighted_pipeline':
             amount = Case(
-                ((facts.scope == 'company') & (facts.measure == 'revenue'),
-                    Coalesce(amount, 0)),
+                (facts.scope.in_(PIPELINE_SCOPES)
+                    & (facts.measure == 'revenue'), Coalesce(amount, 0)),
                 else_=Null)
         return amount
 
@@ -441,210 +296,45 @@ class Performance(_Report):
         return start_date, end_date
 
     @classmethod
-    def _lines_query(cls, measure):
-        start_date, end_date = cls._dates()
-        if measure == 'quantity':
-            return cls.quantity_query(start_date, end_date)
-        return cls.actual_query(start_date, end_date)
+    def _pipeline_query(cls, scope):
+        """Return the facts of the weighted pipeline of the scope
 
-    @classmethod
-    def _by_party_query(cls, lines):
-        "Return the query of the lines by company, party and day"
-        return lines.select(
-            lines.company.as_('company'),
-            lines.party.as_('party'),
-            lines.date.as_('date'),
-            Sum(sql_exact(lines.amount)).as_('amount'),
-            group_by=[lines.company, lines.party, lines.date])
-
-    @classmethod
-    def _category_query(cls, lines, withs, *names):
-        """Return the query of the lines by category of their product
-
-        A category includes its children. The queries that it needs are added
-        to withs, the names are the columns of the lines to keep.
+        The open deals are those of the employee in charge, of the team and
+        of the partner of today.
         """
         pool = Pool()
-        Category = pool.get('product.category')
-        Line = pool.get('account.invoice.line')
-        Product = pool.get('product.product')
-        TemplateCategory = pool.get('product.template-product.category')
-
-        category, child = Category.__table__(), Category.__table__()
-        tree = With('ancestor', 'category', recursive=True)
-        tree.query = category.select(category.id, category.id)
-        tree.query |= (child
-            .join(tree, condition=child.parent == tree.category)
-            .select(tree.ancestor, child.id))
-        template_category = TemplateCategory.__table__()
-        pairs = (tree
-            .join(template_category,
-                condition=template_category.category == tree.category)
-            .select(
-                tree.ancestor.as_('category'),
-                template_category.template.as_('template'),
-                group_by=[tree.ancestor, template_category.template]))
-        withs.append(tree)
-        line = Line.__table__()
-        product = Product.__table__()
-        return (lines
-            .join(line, condition=line.id == lines.line)
-            .join(product, condition=line.product == product.id)
-            .join(pairs, condition=pairs.template == product.template)
-            .select(
-                lines.company.as_('company'),
-                lines.date.as_('date'),
-                sql_exact(lines.amount).as_('amount'),
-                *(getattr(lines, name).as_(name) for name in names),
-                pairs.category.as_('category')))
-
-    @classmethod
-    def _interaction_query(cls):
-        "Return the query of the done interactions, except of the staff"
-        pool = Pool()
-        Company = pool.get('company.company')
-        Interaction = pool.get('prm.interaction')
-        Member = pool.get('prm.team.member')
-        company = Company.__table__()
-        interaction = Interaction.__table__()
-        member = Member.__table__()
-        start_date, end_date = cls._dates()
-        # The time zone moves a date by one day at most.
-        where = (
-            (interaction.state == 'done')
-            & (interaction.population != 'staff'))
-        day = dt.timedelta(days=1)
-        if start_date:
-            where &= interaction.date >= dt.datetime.combine(
-                start_date - day, dt.time())
-        if end_date:
-            where &= interaction.date < dt.datetime.combine(
-                end_date + 2 * day, dt.time())
-        interactions = (interaction
-            .join(company, condition=interaction.company == company.id)
-            .select(
-                interaction.company.as_('company'),
-                sql_local_date(interaction.date, company.timezone).as_('date'),
-                interaction.partner.as_('partner'),
-                interaction.employee.as_('employee'),
-                where=where))
-        date = interactions.date
-        where = Literal(True)
-        if start_date:
-            where &= date >= start_date
-        if end_date:
-            where &= date <= end_date
-        return (interactions
-            .join(member, 'LEFT',
-                condition=(member.employee == interactions.employee)
-                & cls._at_date(member, date))
-            .select(
-                interactions.company.as_('company'),
-                date.as_('date'),
-                sql_exact(Literal(1)).as_('amount'),
-                interactions.partner.as_('partner'),
-                interactions.employee.as_('employee'),
-                member.team.as_('team'),
-                where=where))
-
-    @classmethod
-    def _new_partner_query(cls):
-        "Return the query of the partners that start, except the prospects"
-        pool = Pool()
-        Manager = pool.get('prm.partner.manager')
+        Date = pool.get('ir.date')
         Member = pool.get('prm.team.member')
         Partner = pool.get('prm.partner')
-        manager = Manager.__table__()
-        member = Member.__table__()
-        partner = Partner.__table__()
-        start_date, end_date = cls._dates()
-        where = (partner.state != 'prospect') & (partner.previous == Null)
-        if start_date:
-            where &= partner.start_date >= start_date
-        if end_date:
-            where &= partner.start_date <= end_date
-        return (partner
-            .join(manager, 'LEFT',
-                condition=(manager.partner == partner.id)
-                & cls._at_date(manager, partner.start_date))
-            .join(member, 'LEFT',
-                condition=(member.employee == manager.employee)
-                & cls._at_date(member, partner.start_date))
-            .select(
-                partner.company.as_('company'),
-                partner.start_date.as_('date'),
-                sql_exact(Literal(1)).as_('amount'),
-                manager.employee.as_('employee'),
-                member.team.as_('team'),
-                where=where))
-
-    @staticmethod
-    def _at_date(table, date):
-        return (
-            ((table.start_date == Null) | (table.start_date <= date))
-            & ((table.end_date == Null) | (table.end_date >= date)))
-
-    @classmethod
-    def _pipeline_query(cls):
-        pool = Pool()
         Pipeline = pool.get('prm.pipeline')
-        pipeline = Pipeline.__table__()
-        date = cls.date.sql_cast(pipeline.date)
-        amount = Cast(pipeline.weighted_amount, 'NUMERIC')
+        deals = Pipeline.deals_query()
+        if scope == 'team':
+            member = Member.__table__()
+            from_ = deals.join(
+                member,
+                condition=(member.employee == deals.employee)
+                & at_date(member, Date.today()))
+            subject = member.team
+        elif scope == 'partner':
+            partner = Partner.__table__()
+            from_ = deals.join(
+                partner,
+                condition=(partner.company == deals.company)
+                & (partner.party == deals.party)
+                & (partner.state != 'ended'))
+            subject = partner.id
+        else:
+            from_, subject = deals, getattr(deals, scope)
+        date = cls.date.sql_cast(deals.date)
         return cls._facts(
-            pipeline, pipeline.company, 'company', pipeline.company,
-            date, known=0, where=cls._month_where(date),
-            weighted_pipeline=sql_exact(amount))
+            from_, deals.company, scope, subject, date, known=0,
+            where=cls._month_where(date) & (subject != Null),
+            weighted_pipeline=sql_exact(
+                Cast(deals.weighted_amount, 'NUMERIC')))
 
     @classmethod
-    def _attributed_query(cls, actual, *names):
-        """Return the query of the actual with its partner, employee and team
-
-        The names are the columns of actual to keep besides them.
-
-        The partner is the one of the party at the date, the employee its
-        manager at the date and the team the one of the employee at the date.
-        There is at most one of each so a euro counts once.
-        """
-        pool = Pool()
-        Manager = pool.get('prm.partner.manager')
-        Member = pool.get('prm.team.member')
-        Partner = pool.get('prm.partner')
-
-        # A partner may be restarted the day it ends: the last one has it.
-        partner = Partner.__table__()
-        partner = partner.select(
-            partner.id,
-            where=(partner.company == actual.company)
-            & (partner.party == actual.party)
-            & cls._at_date(partner, actual.date),
-            order_by=[partner.start_date.desc, partner.id.desc], limit=1)
-        by_partner = actual.select(
-            actual.company.as_('company'),
-            actual.date.as_('date'),
-            actual.amount.as_('amount'),
-            *(getattr(actual, name).as_(name) for name in names),
-            partner.as_('partner'))
-        manager = Manager.__table__()
-        member = Member.__table__()
-        return (by_partner
-            .join(manager, 'LEFT',
-                condition=(manager.partner == by_partner.partner)
-                & cls._at_date(manager, by_partner.date))
-            .join(member, 'LEFT',
-                condition=(member.employee == manager.employee)
-                & cls._at_date(member, by_partner.date))
-            .select(
-                by_partner.company.as_('company'),
-                by_partner.date.as_('date'),
-                by_partner.amount.as_('amount'),
-                by_partner.partner.as_('partner'),
-                *(getattr(by_partner, name).as_(name) for name in names),
-                manager.employee.as_('employee'),
-                member.team.as_('team')))
-
-    @classmethod
-    def _actual_query(cls, measure, scope, source):
+    def _source_months(cls, measure, scope, source):
+        "Return the query of the source by month, company and subject"
         pool = Pool()
         Target = pool.get('prm.target')
         context = Transaction().context
@@ -659,9 +349,30 @@ class Performance(_Report):
             where &= Exists(target.select(Literal(1), where=condition))
             where &= subject.in_(
                 target.select(getattr(target, scope), where=condition))
-        return cls._facts(
-            source, source.company, scope, subject, sql_month(source.date),
-            measure=measure, where=where, actual=source.amount)
+        rows = source.select(
+            source.company.as_('company'),
+            subject.as_('subject'),
+            sql_month(source.date).as_('date'),
+            source.amount.as_('amount'),
+            where=where)
+        return rows.select(
+            rows.company, rows.subject, rows.date,
+            Sum(rows.amount).as_('amount'),
+            group_by=[rows.company, rows.subject, rows.date])
+
+    @classmethod
+    def _actual_facts(cls, measure, scope, months, last_year):
+        facts = [cls._facts(
+                months, months.company, scope, months.subject, months.date,
+                measure=measure, where=cls._month_where(months.date),
+                actual=months.amount)]
+        if last_year:
+            date = sql_next_year(months.date)
+            facts.append(cls._facts(
+                    months, months.company, scope, months.subject, date,
+                    known=0, measure=measure, where=cls._month_where(date),
+                    last_year=months.amount))
+        return facts
 
     @classmethod
     def view_attributes(cls):
@@ -677,31 +388,27 @@ class Performance(_Report):
     @classmethod
     def get_invoices(cls, performances):
         "Return the identifiers of the invoices that make the actual"
-        performances = [p for p in performances if p.measure == 'revenue']
+        performances = [
+            p for p in performances if p.measure in {'revenue', 'margin'}]
         if not performances:
             return []
         dates = [p.date for p in performances]
-        lines = cls.actual_query(
-            min(dates), max(dates) + relativedelta(day=31))
-        withs = []
-        scopes = {p.scope for p in performances}
-        attributed = cls._attributed_query(lines, 'invoice')
-        if 'category' in scopes:
-            attributed = cls._category_query(lines, withs, 'invoice')
+        start_date, end_date = min(dates), max(dates) + relativedelta(day=31)
+        sources, withs = cls.sources(
+            'revenue', list({p.scope for p in performances}),
+            start_date, end_date, 'invoice')
+        invoices = Union(*(
+                source.select(
+                    source.invoice,
+                    where=reduce(or_, (
+                            (source.company == p.company.id)
+                            & (getattr(source, scope) == p.subject.id)
+                            & (sql_month(source.date) == p.date)
+                            for p in performances if p.scope == scope)))
+                for scope, source in sources.items()))
         cursor = Transaction().connection.cursor()
-        where = Literal(False)
-        for performance in performances:
-            clause = (
-                (attributed.company == performance.company.id)
-                & (sql_month(attributed.date) == performance.date))
-            if performance.scope != 'company':
-                clause &= (
-                    getattr(attributed, performance.scope)
-                    == performance.subject.id)
-            where |= clause
-        cursor.execute(*attributed.select(
-                attributed.invoice, where=where, with_=withs))
-        return list({invoice for invoice, in cursor})
+        cursor.execute(*invoices.select(invoices.invoice, with_=withs))
+        return [invoice for invoice, in cursor]
 
     @classmethod
     def attributed_amounts(cls, start_date, end_date, employees=None):
@@ -710,22 +417,44 @@ class Performance(_Report):
         The employee and the team, those of the date, are identifiers or
         None. The rows are all of the companies and the employees if any.
         """
-        lines = cls.actual_query(start_date, end_date)
-        query = cls._attributed_query(cls._by_party_query(lines))
+        sources, withs = cls.sources(
+            'revenue', ['employee'], start_date, end_date)
+        source = sources['employee']
         where = Literal(True)
         if employees is not None:
-            where = query.employee.in_([e.id for e in employees])
+            where = source.employee.in_([e.id for e in employees])
         cursor = Transaction().connection.cursor()
-        cursor.execute(*query.select(
-                query.employee, query.team, query.date,
-                sql_amount(Sum(query.amount)).as_('amount'),
+        cursor.execute(*source.select(
+                source.employee, source.team, source.date,
+                sql_amount(Sum(source.amount)).as_('amount'),
                 where=where,
-                group_by=[query.employee, query.team, query.date]))
+                group_by=[source.employee, source.team, source.date],
+                with_=withs))
         return [
-            (employee, team,
-                dt.date.fromisoformat(date) if isinstance(date, str) else date,
-                Decimal(str(amount)))
+            (employee, team, to_date(date), to_decimal(amount))
             for employee, team, date, amount in cursor]
+
+    @classmethod
+    def day_amounts(cls, measure, scope, subjects, start_date, end_date):
+        """Return the pairs of date and actual by company and subject
+
+        The subjects are records of the scope, the keys identifiers.
+        """
+        sources, withs = cls.sources(measure, [scope], start_date, end_date)
+        source = sources[scope]
+        subject = getattr(source, scope)
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*source.select(
+                source.company, subject, source.date,
+                sql_amount(Sum(source.amount)).as_('amount'),
+                where=_in(subject, [s.id for s in subjects]),
+                group_by=[source.company, subject, source.date],
+                with_=withs))
+        amounts = defaultdict(list)
+        for company, subject, date, amount in cursor:
+            amounts[company, subject].append(
+                (to_date(date), to_decimal(amount)))
+        return amounts
 
     @classmethod
     def party_amounts(cls, parties, start_date, end_date):
@@ -735,16 +464,15 @@ class Performance(_Report):
         """
         if not parties:
             return []
-        query = cls._by_party_query(cls.actual_query(start_date, end_date))
+        lines = cls.actual_query(start_date, end_date)
         cursor = Transaction().connection.cursor()
-        cursor.execute(*query.select(
-                query.company, query.party, query.date,
-                sql_amount(query.amount).as_('amount'),
-                where=query.party.in_([party for _, party in parties])))
+        cursor.execute(*lines.select(
+                lines.company, lines.party, lines.date,
+                sql_sum(lines.amount).as_('amount'),
+                where=lines.party.in_([party for _, party in parties]),
+                group_by=[lines.company, lines.party, lines.date]))
         return [
-            (company, party,
-                dt.date.fromisoformat(date) if isinstance(date, str) else date,
-                Decimal(str(amount)))
+            (company, party, to_date(date), to_decimal(amount))
             for company, party, date, amount in cursor
             if (company, party) in parties]
 
@@ -771,12 +499,10 @@ class Performance(_Report):
         currencies = {c.id: c.currency for c in companies}
         months = {c.id: [] for c in companies}
         for company, date, target, actual in cursor:
-            if isinstance(date, str):
-                date = dt.date.fromisoformat(date)
             target, actual = (
-                currencies[company].round(Decimal(str(amount)))
+                currencies[company].round(to_decimal(amount))
                 for amount in [target, actual])
-            months[company].append(Month(date, target, actual))
+            months[company].append(Month(to_date(date), target, actual))
         return months
 
     @classmethod
@@ -787,91 +513,6 @@ class Performance(_Report):
         """
         months = cls.company_months([company], start_date, end_date)
         return smoothing(months[company.id])
-
-
-class PerformanceContext(ModelView):
-    __name__ = 'prm.performance.context'
-    __string__ = "Sales Performance Context"
-
-    company = fields.Many2One('company.company', "Company", required=True)
-    start_date = fields.Date(
-        "Start Date",
-        domain=[
-            If(Eval('start_date') & Eval('end_date'),
-                ('start_date', '<=', Eval('end_date')),
-                ()),
-            ],
-        help="The amounts are cumulated from this date, "
-        "or from the first of January of each year when empty.")
-    end_date = fields.Date(
-        "End Date",
-        domain=[
-            If(Eval('start_date') & Eval('end_date'),
-                ('end_date', '>=', Eval('start_date')),
-                ()),
-            ])
-    scope = fields.Selection(
-        [(None, "")] + SCOPES, "Scope", sort=False,
-        help="Those that have a target when empty.")
-    team = fields.Many2One(
-        'prm.team', "Team",
-        domain=[('company', '=', Eval('company', -1))],
-        states={
-            'invisible': Eval('scope') != 'team',
-            })
-    employee = fields.Many2One(
-        'company.employee', "Employee",
-        domain=[('company', '=', Eval('company', -1))],
-        states={
-            'invisible': Eval('scope') != 'employee',
-            })
-    partner = fields.Many2One(
-        'prm.partner', "Partner",
-        domain=[('company', '=', Eval('company', -1))],
-        states={
-            'invisible': Eval('scope') != 'partner',
-            })
-    category = fields.Many2One(
-        'product.category', "Category",
-        states={
-            'invisible': Eval('scope') != 'category',
-            },
-        context={
-            'company': Eval('company', -1),
-            },
-        depends={'company'})
-    measure = fields.Selection(
-        [(None, "")] + MEASURES, "Measure", sort=False,
-        help="The revenue, and the others that have a target, when empty.")
-
-    @classmethod
-    def default_company(cls):
-        return Transaction().context.get('company')
-
-    @classmethod
-    def default_start_date(cls):
-        return cls._default_date('start_date', month=1, day=1)
-
-    @classmethod
-    def default_end_date(cls):
-        return cls._default_date('end_date', month=12, day=31)
-
-    @classmethod
-    def default_scope(cls):
-        return Transaction().context.get('scope')
-
-    @classmethod
-    def default_measure(cls):
-        return Transaction().context.get('measure')
-
-    @classmethod
-    def _default_date(cls, name, **replace):
-        pool = Pool()
-        Date = pool.get('ir.date')
-        context = Transaction().context
-        if name in context:
-            return context[name]
-        return Date.today().replace(**replace)
 
 
 class PerformanceInvoices(Wizard):
@@ -890,139 +531,3 @@ class PerformanceInvoices(Wizard):
         action['domains'] = []
         action['name'] += f" ({self.record.rec_name})"
         return action, {}
-
-
-class SmoothingMonth(_Report):
-    __name__ = 'prm.smoothing'
-    __string__ = "Smoothing"
-
-    target = Monetary("Target", currency='currency', digits='currency')
-    actual = Monetary(
-        "Actual", currency='currency', digits='currency',
-        help="The posted invoice lines less the credit notes, by invoice "
-        "date.")
-    level = Monetary(
-        "Level", currency='currency', digits='currency',
-        help="The highest monthly target of the period.")
-    trough = Monetary(
-        "Trough", currency='currency', digits='currency',
-        help="What the actual of the month lacks to reach the level.")
-    smoothing = fields.Numeric(
-        "Smoothing", digits=(16, 6),
-        help="The share of the level that the actual of the months of the "
-        "period fills; what exceeds the level does not count.")
-    actions = fields.Function(
-        fields.Many2Many('prm.plan.action', None, None, "Filling Actions"),
-        'get_actions')
-    expected = fields.Function(Monetary(
-            "Expected", currency='currency', digits='currency',
-            help="The expected revenue of the filling actions, each split "
-            "equally between the months it fills."),
-        'get_actions')
-    obtained = fields.Function(Monetary(
-            "Obtained", currency='currency', digits='currency',
-            help="The actual revenue of the filling actions, each split "
-            "equally between the months it fills."),
-        'get_actions')
-
-    @classmethod
-    def __setup__(cls):
-        super().__setup__()
-        cls._order = [('date', 'ASC'), ('id', 'ASC')]
-
-    @classmethod
-    def table_query(cls):
-        pool = Pool()
-        Performance = pool.get('prm.performance')
-        months = Performance.months_query()
-        window = Window(cls._window(months))
-        level = Max(months.target, window=window)
-        leveled = months.select(
-            *cls._key_columns(months),
-            months.target.as_('target'),
-            months.actual.as_('actual'),
-            level.as_('level'),
-            *(expression.as_(f'partition{i}')
-                for i, expression in enumerate(cls._window(months))),
-            where=months.has_target > 0)
-        window = Window([
-                getattr(leveled, f'partition{i}')
-                for i in range(len(cls._window(months)))])
-        filled = Case(
-            (leveled.actual < leveled.level, leveled.actual),
-            else_=leveled.level)
-        return leveled.select(
-            *(getattr(leveled, name).as_(name) for name in [
-                    'id', 'company', 'scope', 'measure', 'date', 'team',
-                    'employee', 'partner', 'category']),
-            sql_amount(leveled.target).as_('target'),
-            sql_amount(leveled.actual).as_('actual'),
-            sql_amount(leveled.level).as_('level'),
-            sql_amount(leveled.level - filled).as_('trough'),
-            sql_ratio(
-                Sum(filled, window=window),
-                Count(Literal(1), window=window) * leveled.level,
-                6).as_('smoothing'),
-            where=leveled.level > 0)
-
-    @classmethod
-    def get_actions(cls, months, names):
-        pool = Pool()
-        Action = pool.get('prm.plan.action')
-        result = {
-            'actions': {m.id: [] for m in months},
-            'expected': {m.id: Decimal(0) for m in months},
-            'obtained': {m.id: Decimal(0) for m in months},
-            }
-        company_months = {
-            (m.company, m.date): m for m in months
-            if m.scope == 'company' and m.measure == 'revenue'}
-        if company_months:
-            dates = [date for _, date in company_months]
-            actions = Action.search([
-                    ('plan.company', 'in',
-                        list({c.id for c, _ in company_months})),
-                    ('plan.start_date', '<=', max(dates) + relativedelta(
-                            day=31)),
-                    ('plan.end_date', '>=', min(dates)),
-                    ('state', 'in', ['planned', 'running', 'done']),
-                    ],
-                order=[('expected_revenue', 'DESC NULLS LAST')])
-        else:
-            actions = []
-        for action in actions:
-            dates = action.filled_dates
-            if not dates:
-                continue
-            parts = zip(dates, *(
-                    split(
-                        amount or Decimal(0), len(dates),
-                        action.currency.round)
-                    for amount in [
-                        action.expected_revenue, action.actual_revenue]))
-            for date, expected, obtained in parts:
-                if month := company_months.get((action.company, date)):
-                    result['actions'][month.id].append(action.id)
-                    result['expected'][month.id] += expected
-                    result['obtained'][month.id] += obtained
-        return {name: result[name] for name in names}
-
-    @classmethod
-    def view_attributes(cls):
-        return super().view_attributes() + [
-            ('/tree/field[@name="trough"]', 'visual',
-                If(Eval('trough', 0) > 0, 'warning', 'success')),
-            ]
-
-
-class SmoothingContext(PerformanceContext):
-    __name__ = 'prm.smoothing.context'
-    __string__ = "Smoothing Context"
-
-    @classmethod
-    def default_scope(cls):
-        return super().default_scope() or 'company'
-
-    @classmethod
-    def default_measure(cls):
-        return super().default_measure() or 'revenue'

@@ -19,7 +19,7 @@ from trytond.wizard import StateAction, Wizard
 
 from ..tools import sql_exact, sql_ratio, sql_sum
 from .exceptions import ActionStopError, PlanAccessError
-from .performance import smoothing
+from .smoothing import smoothing
 
 _in = fields.SQL_OPERATORS['in']
 

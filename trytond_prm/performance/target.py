@@ -2,20 +2,24 @@
 # this repository contains the full copyright notices and license terms.
 import datetime as dt
 from calendar import monthrange
+from collections import defaultdict
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from dateutil.relativedelta import relativedelta
 from dateutil.rrule import MONTHLY, rrule
 
 from trytond.i18n import gettext
-from trytond.model import Index, ModelSQL, ModelView, Unique, fields
+from trytond.model import Index, ModelSQL, ModelView, Unique, fields, tree
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 from trytond.pyson import Eval, If, PYSONEncoder
 from trytond.transaction import Transaction
 from trytond.wizard import Button, StateAction, StateView, Wizard
 
+from ..tools import sql_sum, to_decimal
 from .exceptions import TargetOverlapWarning, TargetValidationError
+
+_in = fields.SQL_OPERATORS['in']
 
 # The order is part of the identifier of the rows of the report.
 SCOPES = [
@@ -24,19 +28,35 @@ SCOPES = [
     ('employee', "Employee"),
     ('partner', "Partner"),
     ('category', "Product Category"),
+    ('territory', "Territory"),
     ]
 MEASURES = [
     ('revenue', "Revenue"),
     ('quantity', "Quantity"),
     ('interactions', "Interactions"),
     ('new_partners', "New Partners"),
+    ('margin', "Margin"),
+    ('won_deals', "Won Deals"),
     ]
+# Those that need no other module
+BASE_MEASURES = [m for m in MEASURES if m[0] != 'won_deals']
+MONEY_MEASURES = ['revenue', 'margin']
 MEASURE_SCOPES = {
-    'revenue': ['company', 'team', 'employee', 'partner', 'category'],
-    'quantity': ['company', 'team', 'employee', 'partner', 'category'],
-    'interactions': ['company', 'team', 'employee', 'partner'],
-    'new_partners': ['company', 'team', 'employee'],
+    'revenue': [
+        'company', 'team', 'employee', 'partner', 'category', 'territory'],
+    'quantity': [
+        'company', 'team', 'employee', 'partner', 'category', 'territory'],
+    'interactions': [
+        'company', 'team', 'employee', 'partner', 'territory'],
+    'new_partners': ['company', 'team', 'employee', 'territory'],
+    'margin': [
+        'company', 'team', 'employee', 'partner', 'category', 'territory'],
+    'won_deals': ['company', 'team', 'employee', 'partner', 'territory'],
     }
+
+# What a revision of the target changes
+_REVISED = [
+    'start_date', 'end_date', 'floor', 'target', 'stretch', 'seasonality']
 
 
 def month_weights(start_date, end_date, shares=None):
@@ -59,6 +79,30 @@ def month_weights(start_date, end_date, shares=None):
     return weights
 
 
+def week_intervals(start_date, end_date):
+    """Return the first and the last day of the weeks of the period
+
+    They start on Monday, except the first one which starts with the period.
+    """
+    intervals = []
+    while start_date <= end_date:
+        sunday = start_date + dt.timedelta(days=6 - start_date.weekday())
+        intervals.append((start_date, min(sunday, end_date)))
+        start_date = sunday + dt.timedelta(days=1)
+    return intervals
+
+
+def interval_weights(intervals, shares=None):
+    """Return the (first day, weight) pairs of the intervals
+
+    The weight is the sum of those of the months, each for its days inside
+    the interval. See month_weights.
+    """
+    return [
+        (start, sum(weight for _, weight in month_weights(start, end, shares)))
+        for start, end in intervals]
+
+
 def spread_months(amount, weights, round_):
     """Return amount spread on the (date, weight) pairs as a dictionary
 
@@ -76,7 +120,7 @@ def spread_months(amount, weights, round_):
     return amounts
 
 
-class Target(ModelSQL, ModelView):
+class Target(tree(name='rec_name'), ModelSQL, ModelView):
     __name__ = 'prm.target'
     __string__ = "Sales Target"
 
@@ -121,13 +165,23 @@ class Target(ModelSQL, ModelView):
             },
         depends={'company'},
         help="The category of the products, with its children.")
+    territory = fields.Many2One(
+        'prm.territory', "Territory", ondelete='RESTRICT',
+        domain=[('company', '=', Eval('company', -1))],
+        states={
+            'invisible': Eval('scope') != 'territory',
+            'required': Eval('scope') == 'territory',
+            },
+        help="The territory of the partners, with its children.")
     measure = fields.Selection(
-        MEASURES, "Measure", required=True, sort=False,
+        BASE_MEASURES, "Measure", required=True, sort=False,
         help="What is counted. The revenue is the posted invoice lines less "
         "the credit notes, by invoice date; the quantity is theirs, in the "
         "default unit of the products; the interactions are the done ones "
         "with customers and partners; the new partners are those that start, "
-        "except the prospects.")
+        "except the prospects; the margin is the revenue less the cost price "
+        "of the products that have one; the won deals are the opportunities "
+        "won, by end date.")
     measure_string = measure.translated('measure')
     start_date = fields.Date(
         "Start Date", required=True,
@@ -162,6 +216,46 @@ class Target(ModelSQL, ModelView):
         'prm.target.line', 'target', "Months", readonly=True,
         help="The amounts of the months; they total exactly the ones of the "
         "target.")
+    interval = fields.Selection([
+            ('month', "Month"),
+            ('week', "Week"),
+            ('period', "Fiscal Period"),
+            ], "Follow By", required=True, sort=False,
+        help="The intervals that the target is also spread over; "
+        "the months are always there.")
+    slices = fields.One2Many(
+        'prm.target.slice', 'target', "Intervals", readonly=True,
+        states={
+            'invisible': Eval('interval') == 'month',
+            },
+        help="The amounts of the weeks or of the fiscal periods; they total "
+        "exactly the ones of the target.")
+    parent = fields.Many2One(
+        'prm.target', "Parent", ondelete='SET NULL',
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('measure', '=', Eval('measure', '')),
+            ],
+        help="The target that this one contributes to.")
+    children = fields.One2Many(
+        'prm.target', 'parent', "Children",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('measure', '=', Eval('measure', '')),
+            ],
+        help="The targets that contribute to this one.")
+    children_target = fields.Function(Monetary(
+            "Target of Children", currency='currency', digits='currency',
+            help="The sum of the targets of the children."),
+        'get_children')
+    children_gap = fields.Function(Monetary(
+            "Gap of Children", currency='currency', digits='currency',
+            help="The sum of the targets of the children less the target.\n"
+            "It is only shown, and empty without children."),
+        'get_children')
+    revisions = fields.One2Many(
+        'prm.target.revision', 'target', "Revisions",
+        help="What the target was before each change.")
     currency = fields.Function(
         fields.Many2One('currency.currency', "Currency"),
         'on_change_with_currency')
@@ -201,6 +295,10 @@ class Target(ModelSQL, ModelView):
     def default_measure(cls):
         return 'revenue'
 
+    @classmethod
+    def default_interval(cls):
+        return 'month'
+
     @fields.depends('scope')
     def on_change_scope(self):
         for name in self._subject_fields():
@@ -216,8 +314,36 @@ class Target(ModelSQL, ModelView):
 
     @fields.depends('company', 'measure')
     def on_change_with_currency(self, name=None):
-        if self.company and self.measure == 'revenue':
+        if self.company and self.measure in MONEY_MEASURES:
             return self.company.currency
+
+    @classmethod
+    def get_children(cls, targets, names):
+        table = cls.__table__()
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*table.select(
+                table.parent, sql_sum(table.target).as_('target'),
+                where=_in(table.parent, [t.id for t in targets]),
+                group_by=[table.parent]))
+        totals = {
+            parent: to_decimal(total) for parent, total in cursor}
+        result = {name: dict.fromkeys(map(int, targets)) for name in names}
+        for target in targets:
+            if target.id not in totals:
+                continue
+            total = target._round(totals[target.id])
+            if 'children_target' in names:
+                result['children_target'][target.id] = total
+            if 'children_gap' in names:
+                result['children_gap'][target.id] = total - target.target
+        return result
+
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('/tree/field[@name="children_gap"]', 'visual',
+                If(Eval('children_gap', 0) != 0, 'warning', '')),
+            ]
 
     @classmethod
     def _subject_fields(cls):
@@ -334,10 +460,26 @@ class Target(ModelSQL, ModelView):
         super().on_modification(mode, targets, field_names=field_names)
         if mode == 'create' or (
                 mode == 'write'
-                and field_names & {'start_date', 'end_date', 'floor',
-                    'target', 'stretch', 'seasonality', 'company',
+                and field_names & {*_REVISED, 'interval', 'company',
                     'measure'}):
             cls._spread(targets)
+
+    @classmethod
+    def write(cls, *args):
+        pool = Pool()
+        Revision = pool.get('prm.target.revision')
+        before = {}
+        for targets, values in zip(args[::2], args[1::2]):
+            if values.keys() & set(_REVISED):
+                for target in targets:
+                    before.setdefault(
+                        target.id, Revision.get_values(target))
+        super().write(*args)
+        revised = [
+            before[target.id] for target in cls.browse(list(before))
+            if Revision.get_values(target) != before[target.id]]
+        if revised:
+            Revision.create(revised)
 
     @classmethod
     @ModelView.button
@@ -367,26 +509,105 @@ class Target(ModelSQL, ModelView):
             return compute
 
         by_id = {t.id: t for t in targets}
-        return cls.copy(targets, default={
+        new_targets = cls.copy(targets, default={
                 'plan': plan.id if plan else None,
+                'parent': None,
                 **{name: copy(name) for name in [
                         'start_date', 'end_date', 'floor', 'target',
                         'stretch']},
                 })
+        new_ids = {t.id: n.id for t, n in zip(targets, new_targets)}
+        by_parent = defaultdict(list)
+        for target, new_target in zip(targets, new_targets):
+            if target.parent and target.parent.id in new_ids:
+                by_parent[new_ids[target.parent.id]].append(new_target)
+        if by_parent:
+            cls.write(*sum((
+                        [children, {'parent': parent}]
+                        for parent, children in by_parent.items()), []))
+        return new_targets
 
     @classmethod
     def copy(cls, targets, default=None):
         default = default.copy() if default is not None else {}
-        default.setdefault('lines', None)
+        for name in ['lines', 'slices', 'children', 'revisions']:
+            default.setdefault(name, None)
         return super().copy(targets, default=default)
 
     @classmethod
     def _spread(cls, targets):
         pool = Pool()
         Line = pool.get('prm.target.line')
+        Slice = pool.get('prm.target.slice')
         Line.delete([line for target in targets for line in target.lines])
         Line.save([
                 line for target in targets for line in target.get_lines()])
+        if slices := [s for target in targets for s in target.slices]:
+            Slice.delete(slices)
+        followed = [t for t in targets if t.interval != 'month']
+        if followed:
+            periods = cls._get_periods(followed)
+            Slice.save([
+                    slice_ for target in followed
+                    for slice_ in target.get_slices(periods)])
+
+    @classmethod
+    def _get_periods(cls, targets):
+        "Return the fiscal periods that the targets need by company"
+        pool = Pool()
+        Period = pool.get('account.period')
+        targets = [t for t in targets if t.interval == 'period']
+        periods = defaultdict(list)
+        if targets:
+            for period in Period.search([
+                        ('company', 'in',
+                            list({t.company.id for t in targets})),
+                        ('type', '=', 'standard'),
+                        ('end_date', '>=', min(t.start_date for t in targets)),
+                        ('start_date', '<=', max(t.end_date for t in targets)),
+                        ],
+                    order=[('start_date', 'ASC')]):
+                periods[period.company].append(period)
+        return periods
+
+    def _get_intervals(self, periods):
+        "Return the first and the last day of the intervals of the target"
+        if self.interval == 'week':
+            return week_intervals(self.start_date, self.end_date)
+        intervals = [
+            (max(period.start_date, self.start_date),
+                min(period.end_date, self.end_date))
+            for period in periods[self.company]
+            if period.end_date >= self.start_date
+            and period.start_date <= self.end_date]
+        day = self.start_date
+        for start, end in intervals:
+            if start == day:
+                day = end + dt.timedelta(days=1)
+        if day <= self.end_date:
+            raise TargetValidationError(gettext(
+                    'prm.msg_target_no_period',
+                    target=self.rec_name,
+                    date=Pool().get('ir.lang').get().strftime(day)))
+        return intervals
+
+    def get_slices(self, periods):
+        """Return the unsaved slices of the intervals
+
+        The periods are lists by company. The amounts are spread like those
+        of the months, see get_lines.
+        """
+        pool = Pool()
+        Slice = pool.get('prm.target.slice')
+        intervals = self._get_intervals(periods)
+        weights = interval_weights(
+            intervals, self.seasonality.shares if self.seasonality else None)
+        amounts = spread_months(self.target, weights, self._round)
+        return [
+            Slice(
+                target=self, start_date=start, end_date=end,
+                amount=amounts[start])
+            for start, end in intervals]
 
     def get_lines(self):
         """Return the unsaved lines of the months
@@ -461,6 +682,142 @@ class TargetLine(ModelSQL, ModelView):
         pool = Pool()
         Lang = pool.get('ir.lang')
         return f"{self.target.rec_name} {Lang.get().strftime(self.date)}"
+
+
+class TargetSlice(ModelSQL, ModelView):
+    __name__ = 'prm.target.slice'
+    __string__ = "Sales Target Interval"
+
+    target = fields.Many2One(
+        'prm.target', "Target", required=True, ondelete='CASCADE')
+    start_date = fields.Date("Start Date", required=True)
+    end_date = fields.Date("End Date", required=True)
+    amount = Monetary(
+        "Amount", currency='currency', digits='currency', required=True)
+    actual = fields.Function(Monetary(
+            "Actual", currency='currency', digits='currency'),
+        'get_actual')
+    gap = fields.Function(Monetary(
+            "Gap", currency='currency', digits='currency',
+            help="The actual less the amount."),
+        'get_actual')
+    currency = fields.Function(
+        fields.Many2One('currency.currency', "Currency"),
+        'on_change_with_currency')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        cls.__access__.add('target')
+        cls._sql_constraints.append(
+            ('date_unique', Unique(t, t.target, t.start_date),
+                'prm.msg_target_slice_date_unique'))
+        cls._order = [
+            ('target', 'DESC'), ('start_date', 'ASC'), ('id', 'ASC')]
+
+    @fields.depends('target', '_parent_target.currency')
+    def on_change_with_currency(self, name=None):
+        return self.target.currency if self.target else None
+
+    @classmethod
+    def get_actual(cls, slices, names):
+        pool = Pool()
+        Performance = pool.get('prm.performance')
+        by_kind = defaultdict(list)
+        for slice_ in slices:
+            target = slice_.target
+            by_kind[target.measure, target.scope].append(slice_)
+        result = {name: {} for name in names}
+        for (measure, scope), group in by_kind.items():
+            amounts = Performance.day_amounts(
+                measure, scope, {s.target.subject for s in group},
+                min(s.start_date for s in group),
+                max(s.end_date for s in group))
+            for slice_ in group:
+                target = slice_.target
+                actual = target._round(sum((
+                            amount for date, amount in amounts[
+                                target.company.id, target.subject.id]
+                            if slice_.start_date <= date <= slice_.end_date),
+                        Decimal(0)))
+                if 'actual' in names:
+                    result['actual'][slice_.id] = actual
+                if 'gap' in names:
+                    result['gap'][slice_.id] = actual - slice_.amount
+        return result
+
+    def get_rec_name(self, name):
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        return f"{self.target.rec_name} {Lang.get().strftime(self.start_date)}"
+
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('/tree/field[@name="gap"]', 'visual',
+                If(Eval('gap', 0) < 0, 'warning', 'success')),
+            ]
+
+
+class TargetRevision(ModelSQL, ModelView):
+    __name__ = 'prm.target.revision'
+    __string__ = "Sales Target Revision"
+
+    target = fields.Many2One(
+        'prm.target', "Target", required=True, readonly=True,
+        ondelete='CASCADE')
+    date = fields.Date(
+        "Date", required=True, readonly=True,
+        help="When the target was changed.")
+    employee = fields.Many2One(
+        'company.employee', "Employee", readonly=True, ondelete='RESTRICT',
+        help="Who changed the target.")
+    start_date = fields.Date("Start Date", readonly=True)
+    end_date = fields.Date("End Date", readonly=True)
+    floor = Monetary(
+        "Floor", currency='currency', digits='currency', readonly=True)
+    amount = Monetary(
+        "Target", currency='currency', digits='currency', readonly=True,
+        help="The target before the change.")
+    stretch = Monetary(
+        "Stretch", currency='currency', digits='currency', readonly=True)
+    seasonality = fields.Many2One(
+        'prm.seasonality', "Seasonality", readonly=True, ondelete='RESTRICT')
+    why = fields.Char("Why", help="Why the target was changed.")
+    currency = fields.Function(
+        fields.Many2One('currency.currency', "Currency"),
+        'on_change_with_currency')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls.__access__.add('target')
+        cls._order = [('target', 'DESC'), ('id', 'DESC')]
+
+    @fields.depends('target', '_parent_target.currency')
+    def on_change_with_currency(self, name=None):
+        return self.target.currency if self.target else None
+
+    @classmethod
+    def get_values(cls, target):
+        "Return the values of the revision that keeps the present target"
+        pool = Pool()
+        Date = pool.get('ir.date')
+        return {
+            'target': target.id,
+            'date': Date.today(),
+            'employee': Transaction().context.get('employee'),
+            **{
+                'amount' if name == 'target' else name: getattr(
+                    getattr(target, name), 'id', getattr(target, name))
+                for name in _REVISED},
+            }
+
+    def get_rec_name(self, name):
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        return f"{self.target.rec_name} @ {Lang.get().strftime(self.date)}"
 
 
 class TargetRenew(Wizard):

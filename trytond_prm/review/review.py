@@ -20,8 +20,8 @@ from trytond.protocols.jsonrpc import JSONDecoder, JSONEncoder
 from trytond.pyson import Eval, If
 from trytond.transaction import Transaction, without_check_access
 
-from ..performance.performance import Month as TargetMonth
-from ..performance.performance import smoothing
+from ..performance.smoothing import Month as TargetMonth
+from ..performance.smoothing import smoothing
 from ..tools import sql_month
 from .exceptions import (
     ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError)

@@ -1,0 +1,45 @@
+# This file is part of Tryton.  The COPYRIGHT file at the top level of
+# this repository contains the full copyright notices and license terms.
+from sql import Null
+from sql.conditionals import Case, Coalesce
+
+from trytond.pool import Pool, PoolMeta
+
+
+class Performance(metaclass=PoolMeta):
+    __name__ = 'prm.performance'
+
+    @classmethod
+    def _seller_query(cls, lines, *names):
+        pool = Pool()
+        Configuration = pool.get('prm.configuration.performance')
+        InvoiceLine = pool.get('account.invoice.line')
+        Sale = pool.get('sale.sale')
+        SaleLine = pool.get('sale.line')
+        configurations = Configuration.search([
+                ('performance_attribution', '=', 'sale'),
+                ('company', '!=', None),
+                ])
+        if not configurations:
+            return super()._seller_query(lines, *names)
+        companies = [c.company.id for c in configurations]
+        line = InvoiceLine.__table__()
+        sale = Sale.__table__()
+        sale_line = SaleLine.__table__()
+        return (lines
+            .join(line, 'LEFT', condition=lines.line == line.id)
+            .join(sale_line, 'LEFT',
+                condition=line.origin.like('sale.line,%')
+                & (InvoiceLine.origin.sql_id(line.origin, InvoiceLine)
+                    == sale_line.id))
+            .join(sale, 'LEFT', condition=sale_line.sale == sale.id)
+            .select(
+                lines.company.as_('company'),
+                lines.party.as_('party'),
+                Case(
+                    (lines.company.in_(companies),
+                        Coalesce(sale.quoted_by, sale.confirmed_by)),
+                    else_=Null).as_('seller'),
+                lines.date.as_('date'),
+                lines.amount.as_('amount'),
+                *(getattr(lines, name).as_(name) for name in names)))
