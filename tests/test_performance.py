@@ -22,7 +22,7 @@ from trytond.modules.prm.trytond_prm.performance.smoothing import (
 from trytond.modules.prm.trytond_prm.performance.seasonality import (
     derive_shares)
 from trytond.modules.prm.trytond_prm.performance.target import (
-    month_weights, spread_months)
+    interval_weights, month_weights, spread_months, week_intervals)
 from trytond.modules.prm.trytond_prm.performance.team import surplus_range
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
@@ -230,6 +230,26 @@ class SpreadTestCase(unittest.TestCase):
                 self.assertEqual(month.day, 1)
                 if not weight:
                     self.assertEqual(amounts[month], 0)
+
+    @given(
+        st.decimals(
+            min_value=0, max_value=10 ** 9, places=2, allow_nan=False),
+        st.dates(min_value=dt.date(2000, 1, 1), max_value=dt.date(2030, 1, 1)),
+        st.integers(0, 400))
+    def test_spread_weeks(self, amount, start, days):
+        "The weeks of any period follow each other and total the amount"
+        end = start + dt.timedelta(days=days)
+        shares = dict(enumerate(decimals(SERVICES), 1))
+
+        weeks = week_intervals(start, end)
+        amounts = spread_months(
+            amount, interval_weights(weeks, shares), cents)
+
+        self.assertEqual(sum(amounts.values()), amount)
+        self.assertEqual((weeks[0][0], weeks[-1][1]), (start, end))
+        for (_, sunday), (monday, _) in zip(weeks, weeks[1:]):
+            self.assertEqual(monday - sunday, dt.timedelta(days=1))
+            self.assertEqual(monday.weekday(), 0)
 
     def test_weights(self):
         "A month counts for its days inside the period"
@@ -1280,6 +1300,156 @@ class PerformanceTestCase(unittest.TestCase):
             target.plan = None
             target.save()
             self.assertEqual(target.lines, lines)
+
+    @with_transaction()
+    def test_target_intervals(self):
+        "A target is also followed by week and by fiscal period"
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2024)
+            party, = create_parties()
+            create_invoices(
+                company, (party, '2024-02-26', '20'),
+                (party, '2024-03-03', '3'), (party, '2024-03-04', '4'))
+            target = create_target(
+                company, '60', '2024-02-28', '2024-03-31', interval='week',
+                seasonality=create_seasonality(
+                    company, '0 0.29 0.31' + ' 0' * 8 + ' 0.4'))
+            # 0.01 a day in both months: 33 days for 60
+            self.assertEqual(
+                [(s.start_date, s.amount) for s in target.slices], [
+                    (date('2024-02-28'), D('9.09')),
+                    (date('2024-03-04'), D('12.73')),
+                    (date('2024-03-11'), D('12.73')),
+                    (date('2024-03-18'), D('12.73')),
+                    (date('2024-03-25'), D('12.72'))])
+            self.assertEqual(
+                [(s.actual, s.gap) for s in target.slices[:2]], [
+                    (D(3), D('-6.09')), (D(4), D('-8.73'))])
+            target.interval = 'period'
+            target.save()
+            self.assertEqual(
+                [(s.start_date, s.end_date, s.amount)
+                    for s in target.slices], [
+                    (date('2024-02-28'), date('2024-02-29'), D('3.64')),
+                    (date('2024-03-01'), date('2024-03-31'), D('56.36'))])
+            target.interval = 'month'
+            target.save()
+            self.assertEqual(target.slices, ())
+            with self.assertRaisesRegex(
+                    TargetValidationError, 'there is none on 01/01/2025'):
+                create_target(
+                    company, '60', '2024-12-01', '2025-01-31',
+                    interval='period')
+
+    @with_transaction()
+    def test_target_children(self):
+        "The roll-up of the children is shown and not forced"
+        pool = Pool()
+        Target = pool.get('prm.target')
+        company = create_company()
+        with set_company(company):
+            employees = [create_employee(company, n) for n in ["A", "B"]]
+            parent = create_target(
+                company, '100', '2024-01-01', '2024-12-31')
+            self.assertIsNone(parent.children_target)
+            self.assertIsNone(parent.children_gap)
+            children = [
+                create_target(
+                    company, amount, '2024-01-01', '2024-12-31',
+                    scope='employee', employee=employee, parent=parent)
+                for employee, amount in zip(employees, ['40.01', '50'])]
+            parent = Target(parent.id)
+            self.assertEqual(parent.children_target, D('90.01'))
+            self.assertEqual(parent.children_gap, D('-9.99'))
+
+            renewed = Target.renew([parent, *children], D('0.1'))
+            self.assertEqual(
+                [t.parent for t in renewed], [None, renewed[0], renewed[0]])
+            # 44.01 (44.011) + 55
+            self.assertEqual(renewed[0].children_target, D('99.01'))
+            with Transaction().set_context(_skip_warnings=True):
+                copy, = Target.copy([parent])
+            self.assertEqual(copy.children, ())
+
+    @with_transaction()
+    def test_target_revision(self):
+        "A target keeps what it was before each change"
+        pool = Pool()
+        Target = pool.get('prm.target')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            target = create_target(
+                company, '100', '2024-01-01', '2024-12-31', floor=D(80))
+            self.assertEqual(target.revisions, ())
+            with Transaction().set_context(employee=employee.id):
+                Target.write([target], {'target': D(90)})
+                Target.write([target], {'target': D(90), 'plan': None})
+                Target.write([target], {
+                        'floor': None, 'end_date': date('2024-06-30')})
+            target = Target(target.id)
+            last, first = target.revisions
+            self.assertEqual(
+                [(r.amount, r.floor, r.end_date, r.date, r.employee)
+                    for r in [first, last]], [
+                    (D(100), D(80), date('2024-12-31'), dt.date.today(),
+                        employee),
+                    (D(90), D(80), date('2024-12-31'), dt.date.today(),
+                        employee)])
+            with Transaction().set_context(_skip_warnings=True):
+                copy, = Target.copy([target])
+            self.assertEqual(copy.revisions, ())
+
+    @with_transaction()
+    def test_territory(self):
+        "A territory counts its partners and those of its children"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        Performance = pool.get('prm.performance')
+        Territory = pool.get('prm.territory')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2024)
+            employee = create_employee(company)
+            parties = create_parties(3)
+            north, = Territory.create([
+                    {'name': "North", 'company': company.id}])
+            lille, = Territory.create([{
+                        'name': "Lille", 'company': company.id,
+                        'parent': north.id}])
+            partners = create_partners(company, parties, *[employee] * 3)
+            for partner, territory in zip(partners, [north, lille]):
+                partner.territory = territory
+            Partner.save(partners)
+            invoices = create_invoices(
+                company, *((party, '2024-01-15', amount)
+                    for party, amount in zip(parties, ['1', '10', '100'])))
+
+            def figures(measure):
+                return {
+                    m.territory: m.actual for m in performances(
+                        scope='territory', measure=measure)}
+
+            self.assertEqual(
+                figures('revenue'), {north: D(11), lille: D(10)})
+            for territory in [north, lille]:
+                create_target(
+                    company, '12', '2006-01-01', '2006-12-31',
+                    scope='territory', territory=territory,
+                    measure='new_partners')
+            Partner.onboard(partners)
+            self.assertEqual([
+                    (m.territory, m.actual)
+                    for m in performances([
+                            ('date', '=', date('2006-01-01')),
+                            ('scope', '=', 'territory')])],
+                [(north, D(2)), (lille, D(1))])
+            row, = performances(
+                scope='territory', territory=north.id, measure='revenue')
+            self.assertEqual(
+                set(Performance.get_invoices([row])),
+                {i.id for i in invoices[:2]})
 
     @with_transaction()
     def test_target_scope(self):
