@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from trytond import backend
 from trytond.exceptions import UserError
-from trytond.model.exceptions import AccessError
+from trytond.model.exceptions import AccessError, SQLConstraintError
 from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.modules.prm.trytond_prm.concession.concession import Concession
 from trytond.modules.prm.trytond_prm.concession.exceptions import (
-    ConcessionGrantError, ConcessionProductMissingError,
-    ConcessionSimilarWarning, ConcessionValidationError)
+    ConcessionCancelError, ConcessionGrantError, ConcessionLetterError,
+    ConcessionProductMissingError, ConcessionSimilarWarning,
+    ConcessionValidationError, InvoiceOverCreditError)
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
@@ -608,6 +609,270 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
             with self.subTest(values=values), self.assertRaisesRegex(
                     ConcessionValidationError, message):
                 setup.concession(invoice=invoice, **values)
+
+    @with_setup
+    def test_interaction(self, setup):
+        "An interaction leads to a gesture which plans its follow-up"
+        pool = Pool()
+        Channel = pool.get('prm.channel')
+        Concession = pool.get('prm.concession')
+        Interaction = pool.get('prm.interaction')
+        email, = Channel.search([('kind', '=', 'email')])
+        interaction = Interaction(
+            company=setup.company, party=setup.party, channel=email,
+            direction='in')
+        interaction.save()
+        concession = Concession(
+            company=setup.company, date=setup.today, interaction=interaction)
+
+        concession.on_change_interaction()
+
+        self.assertEqual(concession.party, setup.party)
+        self.assertEqual(concession.initiative, 'customer')
+        self.assertEqual(
+            concession.follow_up_date, setup.today + 14 * DAY)
+        self.assertEqual(concession.follow_up_channel, email)
+        concession, other = (
+            setup.concession(
+                '10', kind='free_service', cost=D(1),
+                interaction=interaction, follow_up_date=setup.today + DAY,
+                follow_up_channel=email)
+            for _ in range(2))
+        concession, other = setup.grant(concession, other)
+        follow_up = concession.follow_up
+        self.assertEqual(follow_up.origin, concession)
+        self.assertEqual(follow_up.previous, interaction)
+        self.assertIsNone(other.follow_up.previous)
+        self.assertEqual(
+            [follow_up.party, follow_up.channel, follow_up.state,
+                follow_up.date.date(), follow_up.subject],
+            [setup.party, email, 'planned', setup.today + DAY,
+                f'Follow-up of the gesture {concession.number}'])
+
+        Concession.cancel([concession])
+
+        self.assertEqual(
+            Interaction(follow_up.id).state, 'cancelled')
+
+    @with_setup
+    def test_log(self, setup):
+        "The log tells who has done what, when and why"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        concession = setup.concession('10', kind='free_service', cost=D(1))
+        Concession.submit([concession])
+        concession = Concession(concession.id)
+        concession.note = "Too late"
+        concession.save()
+        Concession.reject([concession])
+
+        concession = Concession(concession.id)
+        self.assertEqual(
+            [(l.state, l.user.id, l.note) for l in concession.logs],
+            [('rejected', 1, "Too late"), ('submitted', 1, None)])
+        self.assertIsNone(concession.note)
+        copy, = Concession.copy([concession])
+        self.assertFalse(copy.logs)
+
+    @with_setup
+    def test_existing_credit_note(self, setup):
+        "A credit note that exists becomes the document of a gesture once"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Invoice = pool.get('account.invoice')
+        invoice = self.two_rates(setup)
+        note, = Invoice.credit([invoice], invoice_date=setup.today)
+        note.lines = note.lines[:1]
+        note.save()
+        concession = Concession(credit_note=note)
+        concession.on_change_credit_note()
+        self.assertEqual(
+            [concession.party, concession.invoice, concession.amount],
+            [setup.party, invoice, D('200')])
+
+        concession = setup.concession('200', invoice, credit_note=note)
+        self.assertEqual(concession.invoice_remaining, D('100'))
+        wrong = Concession(concession.id)
+        wrong.amount = D('100')
+        with self.assertRaises(ConcessionValidationError) as cm:
+            Concession.check_credit_note([wrong])
+        self.assertRegex(
+            cm.exception.message,
+            'The gesture ".*" must be a credit note or a refund of '
+            'usd200.00 for "Customer" like its credit note ".*".')
+        concession, = setup.grant(concession)
+
+        self.assertEqual(concession.results, (note,))
+        self.assertEqual(Invoice(note.id).state, 'posted')
+        self.assertEqual(concession.invoice_remaining, D('100'))
+        self.assertEqual(self.booked(), [(setup.today, D('200'))])
+        self.assertEqual(self.imputed(), [(setup.today, D('200'))])
+        self.assertEqual(Invoice(invoice.id).amount_to_pay, D('105.50'))
+
+        Concession.cancel([concession])
+
+        self.assertEqual(self.booked(), [(setup.today, D('0'))])
+        with self.assertRaisesRegex(
+                ConcessionValidationError, "already a document"):
+            setup.concession('200', invoice, credit_note=note)
+
+    @with_setup
+    def test_credit_note_unique(self, setup):
+        "A credit note is not the document of two open gestures"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        note, = Invoice.credit(
+            [self.two_rates(setup)], invoice_date=setup.today)
+        setup.concession('300', credit_note=note)
+        with self.assertRaises(SQLConstraintError):
+            setup.concession('300', credit_note=note)
+
+    @with_setup
+    def test_over_credit(self, setup):
+        "The accountants can not credit what gestures have taken"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        invoice = self.two_rates(setup)
+        note, = Invoice.credit([invoice], invoice_date=setup.today)
+        Invoice.delete([note])
+        concession, = setup.grant(setup.concession('100', invoice))
+
+        with Transaction().set_context(_skip_warnings=True), \
+                self.assertRaises(InvoiceOverCreditError) as cm:
+            Invoice.credit(
+                [invoice], refund=True, invoice_date=setup.today)
+
+        self.assertRegex(
+            cm.exception.message,
+            'You cannot post the invoice ".*" because it credits usd100.00 '
+            'more than what the gestures left of the invoice ".*".\n'
+            'Reduce its lines or delete it.')
+
+    @with_setup
+    def test_manual_taxes(self, setup):
+        "The taxes typed on the invoice are credited by share"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        Tax = pool.get('account.invoice.tax')
+        invoice = setup.invoice((3, '100', []), post=False)
+        invoice.taxes = [Tax(
+                description="Ecotax", account=setup.tax.invoice_account,
+                manual=True, base=D('300'), amount=D('10'))]
+        invoice.save()
+        with Transaction().set_context(_skip_warnings=True):
+            Invoice.post([invoice])
+        notes = []
+        for amount in ['100', '100', '100']:
+            concession, = setup.grant(setup.concession(amount, invoice))
+            notes.extend(concession.results)
+
+        self.assertEqual(
+            [n.tax_amount for n in notes],
+            [D('-3.33'), D('-3.33'), D('-3.34')])
+
+    @with_setup
+    def test_part_paid(self, setup):
+        "A credit note of a part-paid invoice is set against the rest"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        invoice = setup.invoice((1, '100', [setup.tax]))
+        setup.pay(invoice, D('50'))
+
+        concession, = setup.grant(
+            setup.concession('50', Invoice(invoice.id)))
+
+        self.assertEqual(Invoice(invoice.id).amount_to_pay, D('10'))
+        note, = concession.results
+        self.assertEqual(note.total_amount, D('-60'))
+
+    @with_setup
+    def test_tax_included(self, setup):
+        "An amount with tax included is credited untaxed and to the cent"
+        # 100.00 with tax at a price list of 15 % off, 2 decimals
+        invoice = setup.invoice((1, '70.83', [setup.tax]))
+        self.assertEqual(invoice.total_amount, D('85.00'))
+        first, = setup.grant(setup.concession('35.42', invoice))
+        second, = setup.grant(setup.concession('35.41', invoice))
+
+        totals = [n.total_amount for c in [first, second] for n in c.results]
+
+        self.assertEqual(totals, [D('-42.50'), D('-42.50')])
+        self.assertEqual(sum(totals), -invoice.total_amount)
+
+    @with_setup
+    def test_zero_invoice(self, setup):
+        "A free service is shown on a draft invoice at zero where wished"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Configuration = pool.get('account.configuration')
+        configuration = Configuration(1)
+        configuration.default_category_account_revenue = setup.revenue
+        configuration.save()
+        concession, = setup.grant(setup.concession(
+                '80', kind='free_service', cost=D(35), zero_invoice=True))
+
+        invoice, = concession.results
+        self.assertEqual(
+            [invoice.state, invoice.party, invoice.total_amount],
+            ['draft', setup.party, D(0)])
+        self.assertEqual(
+            [(l.quantity, l.unit_price, l.description, l.origin)
+                for l in invoice.lines],
+            [(1, D(0), "Quality", concession)])
+
+        Concession.cancel([concession])
+
+        invoice, = Concession(concession.id).results
+        self.assertEqual(invoice.state, 'cancelled')
+
+    @with_setup
+    def test_cancel_period(self, setup):
+        "The cancellation needs an open period"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Date = pool.get('ir.date')
+        concession, = setup.grant(setup.concession(
+                '10', self.two_rates(setup)))
+
+        with patch.object(
+                Date, 'today', lambda *args: setup.today + 800 * DAY), \
+                self.assertRaises(ConcessionCancelError) as cm:
+            Concession.cancel([concession])
+
+        self.assertRegex(
+            cm.exception.message,
+            'You cannot cancel the gesture ".*" because its documents would '
+            'be reversed on .* and the company ".*" has no open period for '
+            'that date.\nOpen the period or create the next fiscal year '
+            'first.')
+
+    @with_setup
+    def test_letter(self, setup):
+        "The letter is in the language of the customer"
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        Letter = pool.get('prm.concession.letter', type='report')
+        Party = pool.get('party.party')
+        Template = pool.get('ir.email.template')
+        Party.write([setup.party], {'lang': Lang.get('fr').id})
+        concession = setup.concession('10', kind='discount')
+        with self.assertRaises(ConcessionLetterError):
+            Letter.execute([concession.id], {})
+        concession, = setup.grant(concession)
+
+        with patch.object(
+                Letter, 'convert',
+                lambda action, data, **kwargs: ('html', data)):
+            type_, content, direct, name = Letter.execute(
+                [concession.id], {})
+
+        self.assertIn(concession.number, content)
+        self.assertIn('10,00', content)
+        template, = Template.search([('model.name', '=', 'prm.concession')])
+        values = template.get(concession)
+        self.assertEqual(
+            values['subject'], f'Our gesture {concession.number}')
+        self.assertEqual(len(values['reports']), 1)
 
     @with_setup
     def test_similar(self, setup):

@@ -42,6 +42,9 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
             user.save()
             setattr(setup, name, user)
             setattr(setup, f'{name}_employee', employee)
+        Party = pool.get('party.party')
+        setup.other = Party(name="Other Customer")
+        setup.other.save()
 
     def limit(self, setup, employee=None, **values):
         pool = Pool()
@@ -153,6 +156,8 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
 
         concession = self.click(setup.dora, 'approve', concession)
         self.assertEqual(concession.approved_by, setup.dora_employee)
+        self.assertEqual(
+            concession.logs[0].note, "Approved with delegated limits.")
         with self.assertRaisesRegex(
                 ConcessionLimitError, "somebody else must approve"):
             self.click(setup.dora, 'approve', own)
@@ -163,6 +168,47 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
         concession = self.ask(setup, setup.sam, '998')
         with self.assertRaises(ConcessionLimitError):
             self.click(setup.dora, 'approve', concession)
+
+    @with_setup
+    def test_waiting(self, setup):
+        "Those whose limits are sufficient are told what waits for them"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        self.limit(setup, setup.dora_employee, amount=D('100'))
+        self.limit(setup, setup.dan_employee, amount=D('1000'))
+        notifications = Transaction().user_notifications
+
+        small = self.ask(setup, setup.sam, '100')
+        big = self.ask(setup, setup.sam, '101', party=setup.other)
+
+        self.assertEqual(
+            sorted((n.user.name, n.label) for n in notifications
+                if n.model == 'prm.concession'),
+            [(name, '1 commercial gestures wait for your approval')
+                for name in ['dan', 'dan', 'dora']])
+        self.assertEqual(set(small.approvers), {setup.dora, setup.dan})
+        self.assertEqual(set(big.approvers), {setup.dan})
+        for user, waiting in [
+                (setup.sam, []), (setup.dora, [small]),
+                (setup.dan, [small, big])]:
+            with self.subTest(user=user.name), \
+                    Transaction().set_user(user.id):
+                found = Concession.search([('waiting', '=', True)])
+                self.assertEqual(set(found), set(waiting))
+                self.assertEqual(
+                    Concession.search_count([('waiting', '!=', True)]),
+                    2 - len(waiting))
+                self.assertEqual(
+                    [Concession(c.id).waiting for c in [small, big]],
+                    [c in waiting for c in [small, big]])
+
+        approved = self.click(setup.dora, 'approve', small)
+        self.assertFalse(approved.waiting)
+        self.assertFalse(approved.approvers)
+        self.assertEqual(
+            [(l.state, l.employee) for l in approved.logs],
+            [('approved', setup.dora_employee),
+                ('submitted', setup.sam_employee)])
 
     def budget(self, setup, amount, **values):
         pool = Pool()

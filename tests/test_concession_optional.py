@@ -2,7 +2,10 @@
 # this repository contains the full copyright notices and license terms.
 import unittest
 from decimal import Decimal
+from unittest.mock import patch
 
+from trytond.modules.prm.trytond_prm.concession.exceptions import (
+    ConcessionCancelError)
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
@@ -13,7 +16,9 @@ D = Decimal
 
 class ConcessionOptionalTestCase(SetupMixin, unittest.TestCase):
     "Test commercial gestures with the optional modules"
-    modules = ['prm', 'commission', 'sale', 'sale_complaint']
+    modules = [
+        'prm', 'account_payment', 'commission', 'notification_email', 'sale',
+        'sale_complaint']
 
     def product(self, setup, type='service'):
         pool = Pool()
@@ -107,16 +112,12 @@ class ConcessionOptionalTestCase(SetupMixin, unittest.TestCase):
         self.assertEqual(list(Sale(sale.id).invoices), [invoice])
         self.assertIsNone(line.get_invoice_line() or None)
 
-    @with_setup
-    def test_complaint(self, setup):
-        "The credit notes of complaints count"
+    def complaint(self, setup, invoice):
+        "Return a complaint which has credited 100"
         pool = Pool()
         Complaint = pool.get('sale.complaint')
         Model = pool.get('ir.model')
         Type = pool.get('sale.complaint.type')
-        invoice = setup.invoice(
-            (2, '100', [setup.tax]),
-            (1, '100', [setup.reduced], setup.other_revenue))
         model, = Model.search([('name', '=', 'account.invoice')])
         type_ = Type(name="Invoice", origin=model)
         type_.save()
@@ -134,7 +135,15 @@ class ConcessionOptionalTestCase(SetupMixin, unittest.TestCase):
         Complaint.wait([complaint])
         Complaint.approve([complaint])
         Complaint.process([complaint])
-        action, = Complaint(complaint.id).actions
+        return Complaint(complaint.id)
+
+    @with_setup
+    def test_complaint(self, setup):
+        "The credit notes of complaints count"
+        invoice = setup.invoice(
+            (2, '100', [setup.tax]),
+            (1, '100', [setup.reduced], setup.other_revenue))
+        action, = self.complaint(setup, invoice).actions
         self.assertEqual(action.result.untaxed_amount, D('-100'))
 
         concession = setup.concession('200', invoice, kind='refund')
@@ -145,6 +154,101 @@ class ConcessionOptionalTestCase(SetupMixin, unittest.TestCase):
         self.assertEqual(
             [(l.account, l.amount) for l in note.lines],
             [(setup.revenue, D('-100')), (setup.other_revenue, D('-100'))])
+
+    @with_setup
+    def test_complaint_gesture(self, setup):
+        "The credit note of a complaint is raised as a gesture, once"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Month = pool.get('prm.review.month')
+        invoice = setup.invoice((2, '100', [setup.tax]))
+        complaint = self.complaint(setup, invoice)
+        concession = Concession(company=setup.company, complaint=complaint)
+        concession.on_change_complaint()
+        self.assertEqual(
+            [concession.party, concession.invoice, concession.amount,
+                concession.initiative, concession.credit_note],
+            [setup.party, invoice, D('100'), 'customer',
+                complaint.actions[0].result])
+
+        concession, = setup.grant(setup.concession(
+                '100', invoice, complaint=complaint,
+                credit_note=complaint.actions[0].result))
+
+        note, = concession.results
+        self.assertEqual(note.state, 'posted')
+        self.assertEqual(concession.invoice_remaining, D('100'))
+        month, = Month.search([])
+        self.assertEqual(
+            [month.gross_revenue, month.concessions, month.net_revenue],
+            [D('200'), D('100'), D('100')])
+        again = Concession(company=setup.company, complaint=complaint)
+        again.on_change_complaint()
+        self.assertIsNone(getattr(again, 'credit_note', None))
+
+    @with_setup
+    def test_payment(self, setup):
+        "A refund is paid by the payment journal of the configuration"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Configuration = pool.get('prm.configuration')
+        Payment = pool.get('account.payment')
+        PaymentJournal = pool.get('account.payment.journal')
+        journal = PaymentJournal(
+            name="Bank", currency=setup.company.currency,
+            company=setup.company, process_method='manual')
+        journal.save()
+        invoice = setup.pay(setup.invoice((1, '100', [setup.tax])))
+        concession, = setup.grant(
+            setup.concession('10', invoice, kind='refund'))
+        self.assertFalse(concession.payments)
+        configuration = Configuration(1)
+        configuration.concession_payment_journal = journal
+        configuration.save()
+
+        concessions = setup.grant(*(
+                setup.concession('20', invoice, kind='refund')
+                for _ in range(2)))
+
+        payments = [p for c in concessions for p in c.payments]
+        self.assertEqual(
+            [(p.state, p.kind, p.amount, p.party, p.date) for p in payments],
+            [('draft', 'payable', D('24'), setup.party, setup.today)] * 2)
+        Concession.cancel(concessions[:1])
+        self.assertEqual(Payment.search([]), payments[1:])
+        Payment.submit(payments[1:])
+        with self.assertRaisesRegex(
+                ConcessionCancelError, "its payment .* is under way"):
+            Concession.cancel(Concession.browse([concessions[1].id]))
+
+    @with_setup
+    def test_notification_email(self, setup):
+        "Those who may approve a gesture receive an e-mail"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Email = pool.get('notification.email')
+        Group = pool.get('res.group')
+        ModelData = pool.get('ir.model.data')
+        User = pool.get('res.user')
+        user = User(
+            name="Dora", login='dora', email='dora@example.com',
+            companies=[setup.company], company=setup.company,
+            groups=[Group(ModelData.get_id('prm', 'group_prm_manager'))])
+        user.save()
+        concession = setup.concession('10')
+        Concession.submit([concession])
+        concession = Concession(concession.id)
+
+        email, = Email.search([('model', '=', 'prm.concession')])
+        trigger, = email.triggers
+        with patch(
+                'trytond.modules.notification_email.notification.'
+                'send_message_transactional') as send:
+            Email.trigger([concession], trigger)
+
+        (message,), _ = send.call_args
+        self.assertIn('dora@example.com', message['To'])
+        self.assertIn(concession.rec_name, message.as_string())
 
     @with_setup
     def test_copy_credited_line(self, setup):

@@ -26,12 +26,14 @@ class PRMTestCase(
     module = 'prm'
 
 
-class PRMSaleOpportunityTestCase(
+class PRMExtrasTestCase(
         PartyCompanyCheckEraseMixin, PartyCheckReplaceMixin,
         CompanyTestMixin, ModuleTestCase):
     "Test PRM module with other modules"
     module = 'prm'
-    extras = ['commission', 'sale_opportunity', 'sale_price_list']
+    extras = [
+        'account_payment', 'commission', 'notification_email',
+        'sale_complaint', 'sale_opportunity', 'sale_price_list']
 
 
 del ModuleTestCase

@@ -4,10 +4,10 @@ from trytond.i18n import gettext
 from trytond.model import ModelView, fields
 from trytond.pool import Pool
 from trytond.pyson import Eval
-from trytond.report import Report
 from trytond.transaction import Transaction
 from trytond.wizard import Button, StateReport, StateView, Wizard
 
+from ..report import ContextReport, PartyReport
 from .exceptions import ShareReportError
 
 
@@ -70,13 +70,7 @@ class SharePrintRegisterStart(ModelView):
         return Lang.get().id
 
 
-class _ShareReport(Report):
-
-    @classmethod
-    def _execute(cls, records, header, data, action):
-        with Transaction().set_context(
-                cls._get_execute_context(records, header, data)):
-            return super()._execute(records, header, data, action)
+class _ShareReport(ContextReport):
 
     @classmethod
     def get_context(cls, records, header, data):
@@ -138,7 +132,7 @@ class ShareRegister(_ShareReport):
         return context
 
 
-class ShareCertificate(_ShareReport):
+class ShareCertificate(PartyReport, _ShareReport):
     __name__ = 'prm.share.certificate'
 
     @classmethod
@@ -149,27 +143,11 @@ class ShareCertificate(_ShareReport):
         return super().execute(ids, data)
 
     @classmethod
-    def header_key(cls, record, data):
-        return super().header_key(record, data) + (
-            ('company', record.company),
-            ('party', record.party),
-            )
-
-    @classmethod
     def _get_records(cls, ids, model, data):
         # The rows of a party are on the same certificate
         return sorted(
             super()._get_records(ids, model, data),
             key=lambda r: (r.company.id, r.party.id, r.share_class.id))
-
-    @classmethod
-    def _get_execute_context(cls, records, header, data):
-        context = {'company': header['company'].id}
-        if lang := header['party'].lang:
-            context['language'] = lang.code
-            for record in records:
-                record.set_lang(lang)
-        return context
 
     @classmethod
     def get_context(cls, records, header, data):

@@ -116,7 +116,7 @@ class Budget(ModelSQL, ModelView):
         cursor = Transaction().connection.cursor()
         table = cls.__table__()
         concession = Concession.__table__()
-        imputed = Concession._sql_imputed(concession)
+        imputed = Concession.sql_imputed(concession)
 
         def amount(state):
             return cls.amount.sql_cast(sql_sum(Case(

@@ -13,6 +13,7 @@ from trytond.i18n import gettext
 from trytond.model import (
     ChatMixin, Index, ModelSQL, ModelView, Unique, Workflow, fields)
 from trytond.model.exceptions import AccessError
+from trytond.modules.account.exceptions import PeriodNotFoundError
 from trytond.modules.company.model import (
     employee_field, reset_employee, set_employee)
 from trytond.modules.currency.fields import Monetary
@@ -23,7 +24,7 @@ from trytond.transaction import Transaction, without_check_access
 
 from ..tools import spread, sql_sum
 from .exceptions import (
-    ConcessionGrantError, ConcessionProductMissingError,
+    ConcessionCancelError, ConcessionGrantError, ConcessionProductMissingError,
     ConcessionSimilarWarning, ConcessionValidationError)
 
 _SIZE = 1000  # records of one statement
@@ -88,6 +89,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             'free_service': "Work for the customer without charging it.",
             'payment_delay': "Let the customer pay the invoice later.",
             })
+    kind_string = kind.translated('kind')
     reason = fields.Many2One(
         'prm.concession.reason', "Reason", required=True,
         ondelete='RESTRICT', states=_states)
@@ -162,6 +164,13 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             },
         help="What the gesture costs the company, at cost price.\n"
         "Leave empty if it is the amount.")
+    zero_invoice = fields.Boolean(
+        "Invoice at Zero",
+        states={
+            'readonly': _states['readonly'],
+            'invisible': Eval('kind') != 'free_service',
+            },
+        help="Check to make a draft invoice at zero for the customer.")
     imputation_date = fields.Date(
         "Imputation Date", required=True, states=_states,
         help="The date on which the gesture reduces the revenue "
@@ -335,6 +344,10 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         return 'credit_note'
 
     @classmethod
+    def default_zero_invoice(cls):
+        return False
+
+    @classmethod
     def default_initiative(cls):
         return 'company'
 
@@ -407,15 +420,15 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             i: sum(lines.values())
             for i, lines in Invoice.get_creditable_lines(invoices).items()}
         reserved = defaultdict(Decimal)
-        for concession in cls._reserving(invoices):
+        reserving = set(cls._reserving(invoices))
+        for concession in reserving:
             reserved[concession.invoice] += concession.amount
         for concession in concessions:
             invoice = concession.invoice
             if not invoice:
                 continue
             remaining[concession.id] = amounts[invoice] - reserved[invoice]
-            if (concession.state == 'approved'
-                    and concession.kind in cls._invoice_kinds()):
+            if concession in reserving:
                 remaining[concession.id] += concession.amount
         return remaining
 
@@ -585,12 +598,12 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             table.company.as_('company'),
             table.imputation_date.as_('date'),
             cls.company_amount.sql_cast(
-                sql_sum(cls._sql_imputed(table))).as_('amount'),
+                sql_sum(cls.sql_imputed(table))).as_('amount'),
             where=table.state == 'granted',
             group_by=[table.id, table.company, table.imputation_date])
 
     @classmethod
-    def _sql_imputed(cls, table):
+    def sql_imputed(cls, table):
         "SQL expression of what a gesture imputes in the company currency"
         return Case(
             (table.kind == 'free_service', table.company_cost),
@@ -737,7 +750,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         return {
             'number', 'company', 'party', 'partner', 'date', 'kind',
             'reason', 'initiative', 'interaction', 'invoice', 'currency',
-            'amount', 'cost', 'imputation_date', 'due_date',
+            'amount', 'cost', 'imputation_date', 'due_date', 'zero_invoice',
             }
 
     @classmethod
@@ -891,7 +904,21 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
 
     @classmethod
     def _grant_free_service(cls, concessions, notes):
-        pass
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        Result = pool.get('prm.concession-account.invoice')
+        concessions = [c for c in concessions if c.zero_invoice]
+        if not concessions:
+            return
+        invoices = []
+        for concession in concessions:
+            with Transaction().set_context(company=concession.company.id):
+                invoices.append(concession._get_zero_invoice())
+        Invoice.save(invoices)
+        Result.create([{
+                    'concession': concession.id,
+                    'invoice': invoice.id,
+                    } for concession, invoice in zip(concessions, invoices)])
 
     @classmethod
     def _grant_payment_delay(cls, concessions, notes):
@@ -900,7 +927,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         Invoice = pool.get('account.invoice')
         Line = pool.get('account.move.line')
 
-        cls._lock_invoices(concessions)
+        cls.lock_invoices({c.invoice for c in concessions})
         invoices = {
             i.id: i for i in Invoice.browse(
                 list({c.invoice.id for c in concessions}))}
@@ -946,8 +973,8 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         return concessions
 
     @classmethod
-    def _lock_invoices(cls, concessions):
-        """Prevent concurrent grants on the same origin invoices
+    def lock_invoices(cls, invoices):
+        """Prevent that concurrent transactions credit the same invoices
 
         The update makes a concurrent transaction, which can not see the
         documents of this one, fail and be retried by the server.
@@ -957,8 +984,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         table = Invoice.__table__()
         cursor = Transaction().connection.cursor()
         for sub_ids in grouped_slice(
-                sorted({c.invoice.id for c in concessions if c.invoice}),
-                _SIZE):
+                sorted(map(int, invoices)), _SIZE):
             cursor.execute(*table.update(
                     [table.company], [table.company],
                     where=fields.SQL_OPERATORS['in'](table.id, sub_ids)))
@@ -1019,7 +1045,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         Result = pool.get('prm.concession-account.invoice')
         transaction = Transaction()
 
-        cls._lock_invoices(concessions)
+        cls.lock_invoices({c.invoice for c in concessions if c.invoice})
         shares = cls._share(concessions)
         notes = {}
         for company, c_concessions in groupby(
@@ -1029,7 +1055,8 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             # The gesture has been approved: the warnings of the posting
             # would only ask the same again.
             with transaction.set_context(
-                    company=company.id, _skip_warnings=True):
+                    company=company.id, _skip_warnings=True,
+                    _concession_checked=True):
                 c_notes = [
                     c._get_credit_note(shares.get(c)) for c in c_concessions]
                 Invoice.save(c_notes)
@@ -1100,7 +1127,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             note.lines = [
                 self._get_credit_line(line, amount)
                 for line, amount in shares.items()]
-            note.taxes = []
+            note.taxes = self._get_manual_taxes()
         else:
             note = Invoice(
                 company=self.company, type='out', party=self.party,
@@ -1120,6 +1147,36 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         if Transaction().context.get('_concession_number'):
             note.number = self.number
         return note
+
+    def _get_manual_taxes(self):
+        "Return the unsaved share of the taxes typed on the invoice"
+        taxes = []
+        for tax in self.invoice.taxes:
+            if not tax.manual:
+                continue
+            credit = tax._credit()
+            for name in ['base', 'amount']:
+                value = getattr(credit, name) or Decimal(0)
+                setattr(credit, name, self.currency.round(
+                        value * self.amount / self.invoice.untaxed_amount))
+            taxes.append(credit)
+        return taxes
+
+    def _get_zero_invoice(self):
+        "Return the unsaved invoice of a free service"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        invoice = Invoice(
+            company=self.company, type='out', party=self.party,
+            currency=self.currency)
+        invoice.set_journal()
+        invoice.on_change_party()
+        invoice.description = self.reason.name
+        line = self._get_free_line(invoice)
+        line.quantity = 1
+        line.unit_price = Decimal(0)
+        invoice.lines = [line]
+        return invoice
 
     def _get_credit_line(self, line, amount):
         "Return the unsaved line which credits the amount of the line"
@@ -1208,7 +1265,11 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             invoice, note = concession.invoice, credit_notes[note.id]
             if not invoice or to_pay.get(invoice.id, 0) < -note.total_amount:
                 continue
-            lines = [l for l in note.lines_to_pay if not l.reconciliation]
+            lines = [
+                l for l in note.lines_to_pay
+                if not l.reconciliation and not l.invoice_payments]
+            if not lines:
+                continue
             if (note.account != invoice.account
                     or {l.party for l in lines} - {None, invoice.party}):
                 continue
@@ -1303,9 +1364,45 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
     def cancel(cls, concessions):
         granted = [c for c in concessions if c.state == 'granted']
         if granted:
-            cls._reverse(granted)
-            cls._charge_back(granted)
-            cls._restore_dates(granted)
+            cls._take_back(granted)
+
+    @classmethod
+    def _take_back(cls, concessions):
+        "Undo what the granting has done"
+        cls._check_take_back(concessions)
+        cls._reverse(concessions)
+        cls._charge_back(concessions)
+        cls._cancel_zero_invoices(concessions)
+        cls._restore_dates(concessions)
+
+    @classmethod
+    def _check_take_back(cls, concessions):
+        "Check that the documents can be reversed"
+        pool = Pool()
+        Date = pool.get('ir.date')
+        Lang = pool.get('ir.lang')
+        Period = pool.get('account.period')
+        checked = set()
+        for concession in concessions:
+            company = concession.company
+            if not (concession.kind in cls._invoice_kinds()
+                    or concession.consumed_date):
+                continue
+            with Transaction().set_context(company=company.id):
+                date = Date.today()
+            if concession.kind in cls._invoice_kinds():
+                date = max(date, concession.date)
+            if (company, date) in checked:
+                continue
+            checked.add((company, date))
+            try:
+                Period.find(company, date=date)
+            except PeriodNotFoundError as error:
+                raise ConcessionCancelError(gettext(
+                        'prm.msg_concession_cancel_period',
+                        concession=concession.rec_name,
+                        company=company.rec_name,
+                        date=Lang.get().strftime(date))) from error
 
     @classmethod
     def _reverse(cls, concessions):
@@ -1340,7 +1437,8 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                 results, key=lambda r: r.invoice.company):
             c_results = list(c_results)
             with transaction.set_context(
-                    company=company.id, _skip_warnings=True):
+                    company=company.id, _skip_warnings=True,
+                    _concession_checked=True):
                 today = Date.today()
                 open_, settled = [], []
                 for result in c_results:
@@ -1364,7 +1462,6 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                             'invoice': reversal.id,
                             } for result, reversal in zip(group, reversals))
         Result.create(to_create)
-
 
     @classmethod
     def _charge_back(cls, concessions):
@@ -1401,6 +1498,20 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                     'invoice': charge.id,
                     } for result, charge in zip(c_results, charges))
         Result.create(to_create)
+
+    @classmethod
+    def _cancel_zero_invoices(cls, concessions):
+        "Cancel the invoices at zero that are still draft"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        Result = pool.get('prm.concession-account.invoice')
+        results = Result.search([
+                ('concession', 'in', [c.id for c in concessions]),
+                ('concession.kind', '=', 'free_service'),
+                ('invoice.state', 'in', ['draft', 'validated']),
+                ], order=[])
+        if results:
+            Invoice.cancel([r.invoice for r in results])
 
     @classmethod
     def _restore_dates(cls, concessions):

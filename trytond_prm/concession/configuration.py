@@ -1,5 +1,7 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+import datetime as dt
+
 from trytond.model import ModelSQL, fields
 from trytond.modules.company.model import CompanyValueMixin
 from trytond.pool import Pool, PoolMeta
@@ -27,12 +29,27 @@ class Configuration(metaclass=PoolMeta):
             "Leave empty to use the default revenue account "
             "of the company."))
 
+    concession_follow_up = fields.MultiValue(fields.TimeDelta(
+            "Gesture Follow-Up",
+            domain=['OR',
+                ('concession_follow_up', '=', None),
+                ('concession_follow_up', '>=', dt.timedelta()),
+                ],
+            help="How long after a gesture that comes from an interaction "
+            "the customer is asked what he thinks of it.\n"
+            "Leave empty to plan nothing by default."))
+
     @classmethod
     def multivalue_model(cls, field):
         pool = Pool()
-        if field == 'concession_product':
+        if field in {'concession_product', 'concession_follow_up'}:
             return pool.get('prm.configuration.concession')
         return super().multivalue_model(field)
+
+    @classmethod
+    def default_concession_follow_up(cls, **pattern):
+        return cls.multivalue_model(
+            'concession_follow_up').default_concession_follow_up()
 
     @classmethod
     def default_concession_sequence(cls, **pattern):
@@ -73,3 +90,13 @@ class ConfigurationConcession(ModelSQL, CompanyValueMixin):
             'company': Eval('company', -1),
             },
         depends={'company'})
+    concession_follow_up = fields.TimeDelta(
+        "Gesture Follow-Up",
+        domain=['OR',
+            ('concession_follow_up', '=', None),
+            ('concession_follow_up', '>=', dt.timedelta()),
+            ])
+
+    @classmethod
+    def default_concession_follow_up(cls):
+        return dt.timedelta(days=14)

@@ -16,6 +16,18 @@ class ConcessionProductMissingError(ConcessionGrantError):
     pass
 
 
+class ConcessionCancelError(UserError):
+    pass
+
+
+class ConcessionLetterError(UserError):
+    pass
+
+
+class InvoiceOverCreditError(UserError):
+    pass
+
+
 class ConcessionSimilarWarning(UserWarning):
     pass
 

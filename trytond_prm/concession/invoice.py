@@ -4,6 +4,7 @@ from collections import defaultdict
 from decimal import Decimal
 from itertools import chain
 
+from trytond.i18n import gettext
 from trytond.model import ModelView, fields
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Bool, Eval
@@ -11,6 +12,7 @@ from trytond.tools import grouped_slice
 from trytond.transaction import Transaction
 
 from ..tools import spread
+from .exceptions import InvoiceOverCreditError
 
 _SIZE = 1000  # records of one statement
 
@@ -101,7 +103,65 @@ class Invoice(metaclass=PoolMeta):
                 remaining[line] += part
 
     @classmethod
+    def _get_credited(cls, invoices):
+        "Return couples of invoice and invoice that one of its lines credits"
+        pool = Pool()
+        Line = pool.get('account.invoice.line')
+        credited = set()
+        for invoice in invoices:
+            for line in invoice.line_lines:
+                origin = line.concession_line or line.origin
+                if isinstance(origin, Line) and origin.invoice:
+                    credited.add((invoice, origin.invoice))
+        return credited
+
+    def get_credited_invoice(self):
+        "Return the only invoice that the invoice credits or None"
+        invoices = {i for _, i in self._get_credited([self])}
+        return invoices.pop() if len(invoices) == 1 else None
+
+    @classmethod
+    def _check_credited(cls, invoices):
+        """Refuse to credit more than what gestures left of an invoice
+
+        The lock makes a concurrent grant, which can not see the invoices of
+        this transaction, fail and be retried by the server.
+        """
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Lang = pool.get('ir.lang')
+        if Transaction().context.get('_concession_checked'):
+            return
+        credited = cls._get_credited([
+                i for i in invoices
+                if i.type == 'out' and i.state in {'draft', 'validated'}])
+        origins = cls.browse(list({o for _, o in credited}))
+        if not origins:
+            return
+        Concession.lock_invoices(origins)
+        conceded = set()
+        for sub_origins in grouped_slice(origins, _SIZE):
+            conceded.update(c.invoice for c in Concession.search([
+                        ('invoice', 'in', [o.id for o in sub_origins]),
+                        ('state', '=', 'granted'),
+                        ('kind', 'in', list(Concession._invoice_kinds())),
+                        ], order=[]))
+        remaining = cls.get_creditable_lines(
+            [o for o in origins if o in conceded])
+        for origin, lines in remaining.items():
+            excess = -sum(lines.values())
+            if origin.untaxed_amount > 0 and excess > 0:
+                invoice = min(
+                    (i for i, o in credited if o == origin), key=int)
+                raise InvoiceOverCreditError(gettext(
+                        'prm.msg_invoice_over_credit',
+                        invoice=invoice.rec_name,
+                        excess=Lang.get().currency(excess, origin.currency),
+                        origin=origin.rec_name))
+
+    @classmethod
     def _post(cls, invoices):
+        cls._check_credited(invoices)
         cls._consume_discounts(invoices)
         super()._post(invoices)
 

@@ -19,6 +19,7 @@ from trytond.transaction import Transaction, without_check_access
 from .exceptions import ConcessionLimitError
 
 _SIZE = 1000  # records of one statement
+_NAMES = 5  # gestures that a notification names
 
 
 class Limit(ModelSQL, ModelView):
@@ -231,6 +232,120 @@ class Delegation(ModelSQL, ModelView):
 class Concession(metaclass=PoolMeta):
     __name__ = 'prm.concession'
 
+    waiting = fields.Function(
+        fields.Boolean(
+            "Waiting for Me",
+            help="Check if the gesture waits for an approval "
+            "that you may give."),
+        'get_waiting', searcher='search_waiting')
+    approvers = fields.Function(
+        fields.Many2Many(
+            'res.user', None, None, "Approvers",
+            states={
+                'invisible': Eval('state') != 'submitted',
+                },
+            help="The other users who may approve the gesture."),
+        'get_approvers')
+
+    @classmethod
+    def get_waiting(cls, concessions, name):
+        waiting = dict.fromkeys(map(int, concessions), False)
+        waiting.update(dict.fromkeys(
+                map(int, cls._get_approvable(concessions)), True))
+        return waiting
+
+    @classmethod
+    def search_waiting(cls, name, clause):
+        _, operator, operand = clause
+        operands = operand if operator in {'in', 'not in'} else [operand]
+        ids = list(map(int, cls._get_approvable(
+                    cls.search([('state', '=', 'submitted')], order=[]))))
+        domains = [
+            ('id', 'in' if value else 'not in', ids)
+            for value in {bool(o) for o in operands}]
+        domain = ['OR', *domains] if domains else ('id', 'in', [])
+        if operator in {'!=', 'not in'}:
+            domain = [('id', 'not in', cls.search(domain, query=True))]
+        return domain
+
+    @classmethod
+    def _get_approvable(cls, concessions):
+        "Return the gestures that the user may approve, each by itself"
+        pool = Pool()
+        Button = pool.get('ir.model.button')
+        User = pool.get('res.user')
+        user = Transaction().user
+        groups = Button.get_groups(cls.__name__, 'approve')
+        if user and groups and not groups & set(User.get_groups()):
+            return []
+        approvable = []
+        for company, c_concessions in cls._by_company(
+                [c for c in concessions if c.state == 'submitted']).items():
+            limits = cls._user_limits(company)
+            if limits is None:
+                approvable += c_concessions
+                continue
+            own = [c for c in c_concessions if c._is_own()]
+            others = [c for c in c_concessions if c not in own]
+            if others:
+                approvable += cls._within(others, limits, together=False)
+            if own:
+                approvable += cls._within(
+                    own, cls._user_limits(company, delegated=False),
+                    together=False)
+        return approvable
+
+    @classmethod
+    @without_check_access
+    def get_approvers(cls, concessions, name):
+        approvers = {c.id: [] for c in concessions}
+        for user, approvable in cls._by_approver(concessions).items():
+            for concession in approvable:
+                approvers[concession.id].append(user.id)
+        return approvers
+
+    @classmethod
+    def _by_approver(cls, concessions):
+        "Return the gestures that the other users may approve, by user"
+        pool = Pool()
+        Button = pool.get('ir.model.button')
+        Group = pool.get('res.group')
+        User = pool.get('res.user')
+        concessions = [c for c in concessions if c.state == 'submitted']
+        if not concessions:
+            return {}
+        groups = list(Button.get_groups(cls.__name__, 'approve'))
+        by_approver = {}
+        for user in User.search([
+                    ('groups', 'in', [g.id for g in Group.search([
+                                    ('parent', 'child_of', groups)])]),
+                    ('companies', 'in',
+                        list({c.company.id for c in concessions})),
+                    ('id', '!=', Transaction().user),
+                    ]):
+            companies = set(user.companies)
+            with Transaction().set_user(user.id):
+                approvable = cls._get_approvable(cls.browse([
+                            c for c in concessions
+                            if c.company in companies]))
+            if approvable:
+                by_approver[user] = approvable
+        return by_approver
+
+    @classmethod
+    def _notify_approvers(cls, concessions):
+        "Tell the users who may approve the gestures that they wait"
+        for user, approvable in cls._by_approver(concessions).items():
+            language = user.language.code if user.language else None
+            names = [c.rec_name for c in approvable[:_NAMES]]
+            if len(approvable) > _NAMES:
+                names.append('…')
+            cls.notify_user(
+                approvable, 'tryton-notification',
+                gettext('prm.msg_concession_waiting',
+                    count=len(approvable), language=language),
+                '\n'.join(names), user=user)
+
     @classmethod
     @ModelView.button
     def submit(cls, concessions):
@@ -243,7 +358,10 @@ class Concession(metaclass=PoolMeta):
             if limits and c_concessions:
                 within.extend(cls._within(c_concessions, limits))
         if within:
-            cls.approve(within)
+            with Transaction().set_context(_concession_note=gettext(
+                        'prm.msg_concession_within_limit')):
+                cls.approve(within)
+        cls._notify_approvers(cls.browse(concessions))
 
     @classmethod
     def _by_company(cls, concessions):
@@ -270,10 +388,11 @@ class Concession(metaclass=PoolMeta):
         return self.create_uid == user
 
     @classmethod
-    def _within(cls, concessions, limits):
+    def _within(cls, concessions, limits, together=True):
         """Return the gestures that one of the limits allows
 
-        The gestures of a customer are added one after the other.
+        The gestures of a customer are added one after the other unless
+        together is unset.
         """
         pool = Pool()
         Currency = pool.get('currency.currency')
@@ -311,7 +430,8 @@ class Concession(metaclass=PoolMeta):
 
             if any(l.allows(amount(concession), received) for l in limits):
                 within.append(concession)
-                past[concession.party].append(concession)
+                if together:
+                    past[concession.party].append(concession)
         return within
 
     @classmethod
@@ -325,6 +445,7 @@ class Concession(metaclass=PoolMeta):
             own = [c for c in c_concessions if c._is_own()]
             others = [c for c in c_concessions if c not in own]
             within = cls._within(others, limits) if others else []
+            cls._note_delegated(within, company, limits)
             if own:
                 within += cls._within(
                     own, cls._user_limits(company, delegated=False))
@@ -335,6 +456,19 @@ class Concession(metaclass=PoolMeta):
                             if concession in own
                             else 'prm.msg_concession_limit',
                             concession=concession.rec_name))
+
+    @classmethod
+    def _note_delegated(cls, concessions, company, limits):
+        "Note on the gestures that they are approved thanks to a delegation"
+        own = cls._user_limits(company, delegated=False)
+        if not concessions or len(own) == len(limits):
+            return
+        within = set(cls._within(concessions, own)) if own else set()
+        delegated = [c for c in concessions if c not in within]
+        note = gettext('prm.msg_concession_delegated')
+        for concession in delegated:
+            concession.note = '\n'.join(filter(None, [note, concession.note]))
+        cls.save(delegated)
 
     @classmethod
     def _lock_limits(cls, company):
