@@ -551,6 +551,35 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         self.assertFalse(Concession(concession.id).results)
 
     @with_setup
+    def test_discount_invoice(self, setup):
+        "A discount reduces an invoice that is not paid"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Invoice = pool.get('account.invoice')
+        invoice = self.two_rates(setup)
+        concession, = setup.grant(setup.concession(
+                '300', invoice, kind='discount', discount_on='invoice'))
+
+        note, = concession.results
+        self.assertEqual(
+            [note.untaxed_amount, note.tax_amount], [D('-300'), D('-45.50')])
+        self.assertEqual(Invoice(invoice.id).amount_to_pay, D('0'))
+        self.assertEqual(concession.consumed_date, setup.today)
+        self.assertEqual(self.booked(), [(setup.today, D('300'))])
+        next_ = setup.invoice((5, '100', []))
+        self.assertEqual(next_.untaxed_amount, D('500'))
+
+        Concession.cancel([concession])
+
+        self.assertEqual(self.booked(), [(setup.today, D('0'))])
+        paid = setup.pay(setup.invoice((1, '100', [])))
+        concession = setup.concession(
+            '10', paid, kind='discount', discount_on='invoice')
+        with self.assertRaisesRegex(
+                ConcessionGrantError, "because it is paid"):
+            setup.grant(concession)
+
+    @with_setup
     def test_workflow(self, setup):
         "A rejected gesture can be corrected and nothing else changed"
         pool = Pool()

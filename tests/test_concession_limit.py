@@ -4,13 +4,14 @@ import datetime as dt
 import time
 import unittest
 from decimal import Decimal
+from functools import partial
 from threading import Event, Thread
 
 from trytond import backend
 from trytond.modules.company.tests import create_employee
 from trytond.modules.prm.trytond_prm.concession.exceptions import (
     ConcessionBudgetError, ConcessionBudgetWarning, ConcessionGrantError,
-    ConcessionLimitError)
+    ConcessionLimitError, InvoiceOverCreditError)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import DB_NAME
 from trytond.transaction import Transaction, TransactionError
@@ -88,6 +89,8 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
         concession = self.ask(setup, setup.sam, '100')
         self.assertEqual(concession.state, 'approved')
         self.assertEqual(concession.approved_by, setup.sam_employee)
+        concession = self.click(setup.sam, 'grant', concession)
+        self.assertEqual(concession.granted_by, setup.sam_employee)
 
         concession = self.ask(setup, setup.sam, '500')
         self.assertEqual(concession.state, 'submitted')
@@ -350,39 +353,53 @@ class ConcessionRaceTestCase(SetupMixin, unittest.TestCase):
             for _ in range(2)]
         Concession.submit(Concession.browse(setup.approved))
         Concession.approve(Concession.browse(setup.approved))
+        other = setup.invoice((1, '100', [setup.tax]))
+        setup.credited = other.id
+        setup.conceded = setup.concession('60', other).id
+        Concession.submit([Concession(setup.conceded)])
+        Concession.approve([Concession(setup.conceded)])
         setup.submitted = [
             setup.concession('60', kind='free_service', cost=D(60)).id
             for _ in range(2)]
         Concession.submit(Concession.browse(setup.submitted))
         Budget(
             company=setup.company, start_date=setup.today,
-            end_date=setup.today, amount=D(220)).save()
+            end_date=setup.today, amount=D(280)).save()
 
     def race(self, name, ids):
-        """Click on the button for each gesture in its own transaction
+        "Click on the button for each gesture in its own transaction"
+        pool = Pool(DB_NAME)
+        Concession = pool.get('prm.concession')
+
+        def click(id_):
+            getattr(Concession, name)([Concession(id_)])
+
+        return self.run_race(*(partial(click, id_) for id_ in ids))
+
+    def run_race(self, *actions):
+        """Run the two actions each in its own transaction
 
         Both have read the database before one of them writes.
         Return the errors of the second one and of its retry.
         """
         pool = Pool(DB_NAME)
-        Concession = pool.get('prm.concession')
+        User = pool.get('res.user')
         company = self.setup.company.id
         has_read, has_clicked = Event(), Event()
         errors = []
 
-        def click(id_):
+        def click(action):
             extras, reading = {}, True
             while True:
                 with Transaction().start(
                         DB_NAME, 1, context={'company': company},
                         **extras) as transaction:
-                    concession = Concession(id_)
-                    concession.state
+                    User(1).name
                     if reading:
                         reading = False
                         yield
                     try:
-                        getattr(Concession, name)([concession])
+                        action()
                     except TransactionError as error:
                         transaction.rollback()
                         error.fix(extras)
@@ -392,7 +409,7 @@ class ConcessionRaceTestCase(SetupMixin, unittest.TestCase):
                 break
 
         def first():
-            steps = click(ids[0])
+            steps = click(actions[0])
             next(steps)
             has_read.wait()
             next(steps)
@@ -402,7 +419,7 @@ class ConcessionRaceTestCase(SetupMixin, unittest.TestCase):
                 pass
 
         def second():
-            steps = click(ids[1])
+            steps = click(actions[1])
             next(steps)
             has_read.set()
             has_clicked.wait()
@@ -412,7 +429,7 @@ class ConcessionRaceTestCase(SetupMixin, unittest.TestCase):
             except backend.DatabaseOperationalError as error:
                 errors.append(error)
             try:
-                for _ in click(ids[1]):
+                for _ in click(actions[1]):
                     pass
             except Exception as error:
                 errors.append(error)
@@ -430,6 +447,26 @@ class ConcessionRaceTestCase(SetupMixin, unittest.TestCase):
 
         self.assertIsInstance(conflict, backend.DatabaseOperationalError)
         self.assertIsInstance(error, ConcessionGrantError)
+
+    def test_credit(self):
+        "The accountant does not credit what is granted at the same moment"
+        pool = Pool(DB_NAME)
+        Concession = pool.get('prm.concession')
+        Invoice = pool.get('account.invoice')
+
+        def grant():
+            Concession.grant([Concession(self.setup.conceded)])
+
+        def credit():
+            with Transaction().set_context(_skip_warnings=True):
+                Invoice.credit(
+                    [Invoice(self.setup.credited)], refund=True,
+                    invoice_date=self.setup.today)
+
+        conflict, error = self.run_race(grant, credit)
+
+        self.assertIsInstance(conflict, backend.DatabaseOperationalError)
+        self.assertIsInstance(error, InvoiceOverCreditError)
 
     def test_budget(self):
         "The rest of a budget is approved once"

@@ -243,7 +243,9 @@ class ConcessionOptionalTestCase(SetupMixin, unittest.TestCase):
         trigger, = email.triggers
         with patch(
                 'trytond.modules.notification_email.notification.'
-                'send_message_transactional') as send:
+                'send_message_transactional') as send, patch(
+                'trytond.modules.notification_email.notification.'
+                'SMTPDataManager'):
             Email.trigger([concession], trigger)
 
         (message,), _ = send.call_args

@@ -85,7 +85,8 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             'credit_note': "Credit the customer "
             "and set it against what he owes.",
             'refund': "Credit the customer and give him the money back.",
-            'discount': "Reduce the next invoice of the customer.",
+            'discount': "Reduce what the customer owes, "
+            "on his next invoice or on one that is not paid.",
             'free_service': "Work for the customer without charging it.",
             'payment_delay': "Let the customer pay the invoice later.",
             })
@@ -127,6 +128,21 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             },
         help="The customer invoice that the gesture concerns.\n"
         "Leave empty for a gesture that does not concern a single invoice.")
+    discount_on = fields.Selection([
+            ('next', "Next Invoice"),
+            ('invoice', "Invoice"),
+            ], "Discount On", sort=False,
+        states={
+            'readonly': _states['readonly'],
+            'required': Eval('kind') == 'discount',
+            'invisible': (
+                (Eval('kind') != 'discount') | ~Eval('invoice')),
+            },
+        help_selection={
+            'next': "Reduce the next invoice of the customer.",
+            'invoice': "Reduce what the customer still owes "
+            "of the invoice.",
+            })
     due_date = fields.Date(
         "Due Date",
         states={
@@ -342,6 +358,10 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
     @classmethod
     def default_kind(cls):
         return 'credit_note'
+
+    @classmethod
+    def default_discount_on(cls):
+        return 'next'
 
     @classmethod
     def default_zero_invoice(cls):
@@ -751,6 +771,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
             'number', 'company', 'party', 'partner', 'date', 'kind',
             'reason', 'initiative', 'interaction', 'invoice', 'currency',
             'amount', 'cost', 'imputation_date', 'due_date', 'zero_invoice',
+            'discount_on',
             }
 
     @classmethod
@@ -878,7 +899,7 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         # The documents of all kinds at once because the sequence of the
         # invoices follows their dates
         notes = cls._create_credit_notes(
-            [c for c in concessions if c.kind in cls._invoice_kinds()])
+            [c for c in concessions if c._credits()])
         for kind, k_concessions in by_kind.items():
             getattr(cls, f'_grant_{kind}')(k_concessions, notes)
         cls._set_company_amounts(concessions)
@@ -900,7 +921,18 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
 
     @classmethod
     def _grant_discount(cls, concessions, notes):
-        pass
+        concessions = [c for c in concessions if c in notes]
+        if not concessions:
+            return
+        for concession in concessions:
+            if concession.invoice.state == 'paid':
+                raise ConcessionGrantError(gettext(
+                        'prm.msg_concession_discount_paid',
+                        concession=concession.rec_name,
+                        invoice=concession.invoice.rec_name))
+        cls._settle({c: notes[c] for c in concessions})
+        cls.write(*chain(*(
+                    ([c], {'consumed_date': c.date}) for c in concessions)))
 
     @classmethod
     def _grant_free_service(cls, concessions, notes):
@@ -959,6 +991,12 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
     def _invoice_kinds(cls):
         "The kinds of gesture which reduce the origin invoice"
         return {'credit_note', 'refund'}
+
+    def _credits(self):
+        "Test if the granting makes a credit note"
+        return (self.kind in self._invoice_kinds()
+            or (self.kind == 'discount' and self.invoice
+                and self.discount_on == 'invoice'))
 
     @classmethod
     def _reserving(cls, invoices):
@@ -1349,8 +1387,8 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
         Result = pool.get('prm.concession-account.invoice')
         booked = {}
         for result in Result.search([
-                    ('concession', 'in', [c.id for c in concessions]),
-                    ('concession.kind', 'in', list(cls._invoice_kinds())),
+                    ('concession', 'in',
+                        [c.id for c in concessions if c._credits()]),
                     ], order=[]):
             booked[result.concession.id] = sum(
                 l.debit - l.credit for l in result.invoice.move.lines

@@ -189,6 +189,10 @@ class Invoice(metaclass=PoolMeta):
                         ('kind', '=', 'discount'),
                         ('state', '=', 'granted'),
                         ('consumed_date', '=', None),
+                        ['OR',
+                            ('discount_on', '!=', 'invoice'),
+                            ('invoice', '=', None),
+                            ],
                         ],
                     order=[('date', 'ASC'), ('id', 'ASC')]):
                 discounts[
