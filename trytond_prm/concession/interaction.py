@@ -9,7 +9,7 @@ from trytond.pyson import Bool, Eval
 from trytond.tools import timezone as tz
 from trytond.transaction import Transaction
 
-from ..interaction.interaction import company_timezone
+from ..tools import company_timezone
 
 # The hour of the day of a follow-up, where the company is
 _HOUR = dt.time(9)
