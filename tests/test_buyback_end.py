@@ -5,7 +5,8 @@ import unittest
 from decimal import Decimal
 
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
-    BuybackTermsError, BuybackTerminateError, BuybackUserError)
+    BuybackAccrualError, BuybackTermsError, BuybackTerminateError,
+    BuybackUserError, ShareHoldingError)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module
 from trytond.transaction import Transaction
@@ -275,6 +276,120 @@ class BuybackEndTestCase(unittest.TestCase):
                 "Capital": Decimal(2500), "Reserves": Decimal(9500),
                 "Current": Decimal(5000), "Interest": Decimal(600),
                 "Associates": Decimal(-17600)})
+
+    @with_world
+    def test_worked_examples(self, world):
+        "The examples of the agreement are settled to zero"
+        Instalment = Pool().get('prm.buyback.instalment')
+        Party = Pool().get('party.party')
+        for terms, dues, total in [
+                ({'unit_price': Decimal(8), 'interest_rate': None,
+                        'period_months': 1},
+                    ['2000.00'] * 4, '8000.00'),
+                ({'day_count': 'act_365'},
+                    ['12604.93', '12443.84', '12302.47', '12151.23'],
+                    '49502.47'),
+                ({'unit_price': Decimal(45), 'method': 'annuity'},
+                    ['11603.75', '11603.75', '11603.75', '11603.73'],
+                    '46414.98'),
+                ({'unit_price': Decimal(100), 'advance': Decimal(30000),
+                        'number_of_instalments': 1, 'period_months': 4,
+                        'interest_rate': Decimal('0.04'),
+                        'day_count': 'act_365',
+                        'route': 'company_purchase'},
+                    ['30000.00', '70928.22'], '100928.22'),
+                ({'method': 'bullet', 'day_count': 'act_360',
+                        'number_of_instalments': 2},
+                    ['613.33', '48600.00'], '49213.33'),
+                ]:
+            party, = Party.create([{'name': "Associate"}])
+            world.issue(party, 1000)
+            buyback = world.create('running', party=party.id, **terms)
+            self.assertEqual(
+                [i.amount for i in buyback.instalments],
+                list(map(Decimal, dues)))
+            for instalment in buyback.instalments:
+                day = instalment.due_date.isoformat()
+                world.post_due_interest(day)
+                instalment = Instalment(instalment.id)
+                world.pay(
+                    day, instalment.amount, world.lines(instalment),
+                    party=party)
+            self.assertEqual(buyback.state, 'paid')
+            self.assertEqual(buyback.amount_paid, Decimal(total))
+            self.assertEqual(world.balance(), 0)
+
+    @with_world
+    def test_custom(self, world):
+        "The instalments of the custom method are typed"
+        Buyback = Pool().get('prm.buyback')
+        buyback = world.create(
+            method='custom', instalments=[('create', [{
+                            'kind': kind,
+                            'due_date': date(day),
+                            'principal': Decimal(amount),
+                            } for kind, day, amount in [
+                            ('balance', '2008-10-31', '38000.00'),
+                            ('advance', '2007-10-31', '10000.00')]])])
+        Buyback.generate_schedule([buyback])
+        self.assertEqual(
+            [(i.kind, i.principal, i.interest, i.outstanding_after)
+                for i in buyback.instalments], [
+                ('advance', 10000, 0, 38000),
+                ('balance', 38000, 1900, 0)])
+        world.go(buyback, 'running')
+        self.assertEqual(buyback.amount_due, 48000)
+
+    @with_world
+    def test_accrue(self, world):
+        "The running interest is posted and reversed, once"
+        Buyback = Pool().get('prm.buyback')
+        accrued = world.create_account("Accrued", 'balance')
+        for day_count, amount in [
+                ('30e_360', '400.00'), ('act_365', '401.10')]:
+            buyback = world.create(
+                'running', quantity=500, unit_price=Decimal(96),
+                day_count=day_count, account_accrued=accrued.id)
+            Buyback.accrue_interest([buyback], date('2007-12-31'))
+            self.assertEqual(
+                [(m.date.isoformat(), balances([m]))
+                    for m in buyback.additional_moves], [
+                    ('2007-12-31', {
+                            "Interest": Decimal(amount),
+                            "Accrued": -Decimal(amount)}),
+                    ('2008-01-01', {
+                            "Interest": -Decimal(amount),
+                            "Accrued": Decimal(amount)}),
+                    ])
+            with self.assertRaises(BuybackAccrualError) as cm:
+                Buyback.accrue_interest([buyback], date('2007-12-31'))
+            self.assertEqual(
+                cm.exception.message,
+                'The buybacks have no interest to accrue on this date. '
+                'Choose running buybacks with interest or another date.')
+            self.assertEqual(buyback.amount_due, 48000)
+        self.assertEqual(
+            buyback.get_running_interest(date('2007-10-31')), 0)
+
+    @with_world
+    def test_refuse_later_transfer(self, world):
+        "A back-dated buyback may not make a later transfer impossible"
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        ShareTransaction = pool.get('prm.share.transaction')
+        transaction = ShareTransaction(
+            kind='transfer', date=date('2008-01-01'), quantity=600,
+            share_class=world.share_class, party_from=world.leaver,
+            party_to=world.other)
+        transaction.save()
+        ShareTransaction.post([transaction])
+        with self.assertRaises(ShareHoldingError) as cm:
+            world.create('announced', quantity=401)
+        buyback, = Buyback.search([])
+        self.assertEqual(
+            cm.exception.message,
+            f'"{buyback.rec_name}" needs 401 shares "Ordinary" of "Leaver" '
+            'who holds only 400 of them on 01/01/2008.')
 
     @with_world
     def test_separate_users(self, world):

@@ -302,6 +302,14 @@ class Buyback(Workflow, ModelSQL, ModelView):
             ],
         states=_running(),
         help="The expense account of the interest.")
+    account_accrued = fields.Many2One(
+        'account.account', "Accrued Interest Account",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('type', '!=', None),
+            ('closed', '!=', True),
+            ],
+        help="The account of the interest that runs at the end of a period.")
     account_current = fields.Many2One(
         'account.account', "Current Account",
         domain=[
@@ -535,6 +543,10 @@ class Buyback(Workflow, ModelSQL, ModelView):
     @classmethod
     def default_account_interest(cls):
         return cls._default_setting('account_interest')
+
+    @classmethod
+    def default_account_accrued(cls):
+        return cls._default_setting('account_accrued')
 
     @classmethod
     def default_account_current(cls):
@@ -1466,6 +1478,7 @@ class BuybackMove(ModelSQL):
     kind = fields.Selection([
             ('recognition', "Recognition"),
             ('interest', "Interest"),
+            ('accrual', "Accrual"),
             ('reschedule', "Reschedule"),
             ('delegation', "Delegation"),
             ('waiver', "Waiver"),

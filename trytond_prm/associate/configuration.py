@@ -74,6 +74,10 @@ class Configuration(metaclass=PoolMeta):
             "Buyback Waiver Account", _CONTEXT, *_ANY,
             help="The account credited with what the associates waive."))
 
+    buyback_account_accrued = fields.MultiValue(_account(
+            "Buyback Accrued Interest Account", _CONTEXT, *_ANY,
+            help="The account of the interest that runs at the end of a "
+            "period."))
     buyback_account_current = fields.MultiValue(_account(
             "Buyback Current Account", _CONTEXT, *_ANY,
             help="The current accounts of the associates that the buybacks "
@@ -192,6 +196,8 @@ class ConfigurationBuyback(ModelSQL, CompanyValueMixin):
         "Buyback Interest Account", _VALUE, *_ANY)
     buyback_account_waiver = _account(
         "Buyback Waiver Account", _VALUE, *_ANY)
+    buyback_account_accrued = _account(
+        "Buyback Accrued Interest Account", _VALUE, *_ANY)
     buyback_account_current = _account(
         "Buyback Current Account", _VALUE, *_ANY)
     buyback_account_duty = _account(

@@ -86,3 +86,11 @@ class BuybackUserError(UserError):
 
 class BuybackTerminateError(UserError):
     pass
+
+
+class BuybackAccrualError(UserError):
+    pass
+
+
+class BuybackPayError(UserError):
+    pass

@@ -1,5 +1,6 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+import datetime as dt
 from collections import defaultdict
 from decimal import Decimal
 
@@ -12,9 +13,10 @@ from trytond.model import fields
 from trytond.pool import Pool, PoolMeta
 from trytond.tools import grouped_slice, sqlite_apply_types
 from trytond.transaction import Transaction
+from trytond.wizard import StateAction, Wizard
 
 from .allocation import allocation_query
-from .exceptions import BuybackOverpayError
+from .exceptions import BuybackOverpayError, BuybackPayError
 
 
 def _not_posted(payment):
@@ -221,6 +223,39 @@ class Payment(metaclass=PoolMeta):
             for id_, amount in cursor:
                 paid[id_] += amount
         return paid
+
+
+class Pay(Wizard):
+    __name__ = 'prm.buyback.pay'
+    __string__ = "Pay Buybacks"
+
+    start_state = 'pay'
+    pay = StateAction('account_payment.act_pay_line')
+
+    def do_pay(self, action):
+        lines = [
+            p.line.id for b in self.records for i in self._get_instalments(b)
+            for p in i.lines if not p.line.reconciliation]
+        lines = list(dict.fromkeys(lines))
+        if not lines:
+            raise BuybackPayError(gettext('prm.msg_buyback_pay_nothing'))
+        return action, {
+            'model': 'account.move.line',
+            'id': lines[0],
+            'ids': lines,
+            }
+
+    def _get_instalments(self, buyback):
+        "Return the instalments due, or else the next ones"
+        limit = max(
+            buyback.next_due_date or dt.date.min,
+            buyback._today(buyback.company))
+        return [
+            i for i in buyback.instalments
+            if any(
+                not p.line.reconciliation
+                and (p.line.maturity_date or i.due_date) <= limit
+                for p in i.lines)]
 
 
 class Cron(metaclass=PoolMeta):
