@@ -539,6 +539,51 @@ class PartnerTestCase(unittest.TestCase):
             self.assertEqual(partner.manager, b)
 
     @with_transaction()
+    def test_manager_next(self):
+        "The next manager ends the time of the present one"
+        pool = Pool()
+        Interaction = pool.get('prm.interaction')
+        Manager = pool.get('prm.partner.manager')
+        company = create_company()
+        date = TODAY + 10 * DAY
+        with set_company(company):
+            a, b, c = [create_employee(company, n) for n in 'ABC']
+            partner, = create_partners(company, manager=a.id)
+            activate([partner])
+            interaction, = Interaction.create([{
+                        'party': partner.party.id,
+                        'partner': partner.id,
+                        'employee': a.id,
+                        'date': dt.datetime.combine(
+                            date + DAY, dt.time(12)),
+                        }])
+
+            Manager.create([{
+                        'partner': partner.id,
+                        'employee': b.id,
+                        'start_date': date,
+                        }])
+            self.assertEqual(partner.manager, a)
+            self.assertEqual([
+                    (m.employee, m.start_date, m.end_date)
+                    for m in partner.managers[:2]], [
+                    (b, date, None),
+                    (a, partner.managers[1].start_date, date - DAY)])
+            self.assertEqual(Interaction(interaction.id).employee, b)
+
+            Partner = pool.get('prm.partner')
+            Partner.write([partner], {
+                    'managers': [('create', [{
+                                    'employee': c.id,
+                                    'start_date': date + DAY,
+                                    }])],
+                    })
+            self.assertEqual([
+                    (m.employee, m.end_date)
+                    for m in Partner(partner.id).managers], [
+                    (c, None), (b, date), (a, date - DAY)])
+
+    @with_transaction()
     def test_parent_recursion(self):
         "A partner does not belong to itself"
         company = create_company()

@@ -16,7 +16,7 @@ from trytond.modules.company.tests import (
 from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.modules.prm.trytond_prm.performance.exceptions import (
     ActionStopError, PlanAccessError, RevenueShareError, SeasonalityError,
-    TargetOverlapWarning, TargetValidationError, TeamMemberOverlapError)
+    TargetValidationError, TeamMemberOverlapError)
 from trytond.modules.prm.trytond_prm.performance.smoothing import (
     Month, smoothing)
 from trytond.modules.prm.trytond_prm.performance.seasonality import (
@@ -1488,21 +1488,25 @@ class PerformanceTestCase(unittest.TestCase):
                     company, '100', '2024-03-01', '2025-01-31',
                     seasonality=seasonality)
 
-    @with_transaction(user=1)
+    @with_transaction()
     def test_target_overlap(self):
-        "A target with common months raises a warning, then adds up"
+        "The form of a target tells that common months add up"
         pool = Pool()
-        Warning = pool.get('res.user.warning')
+        Target = pool.get('prm.target')
         company = create_company()
         with set_company(company):
             create_target(company, '120', '2024-01-01', '2024-12-31')
             create_target(company, '120', '2025-01-01', '2025-12-31')
-            with self.assertRaisesRegex(
-                    TargetOverlapWarning, "Their amounts add up") as cm:
-                create_target(company, '1', '2024-12-01', '2024-12-31')
-            Warning(
-                user=Transaction().user, name=cm.exception.name,
-                always=True).save()
+            target = Target(
+                company=company, scope='company', measure='revenue',
+                start_date=dt.date(2026, 1, 1), end_date=dt.date(2026, 1, 31))
+            self.assertEqual(target.on_change_notify(), [])
+            target.start_date = dt.date(2025, 12, 1)
+            (kind, message), = target.on_change_notify()
+            self.assertEqual(kind, 'warning')
+            self.assertRegex(message, "Their amounts add up")
+            target = create_target(company, '1', '2024-12-01', '2024-12-31')
+            self.assertEqual(len(target.on_change_notify()), 1)
 
     @with_transaction()
     def test_seasonality(self):

@@ -3,7 +3,11 @@
 from decimal import Decimal
 
 from trytond import backend
+from trytond.i18n import gettext
+from trytond.model import Model
 from trytond.modules.currency.fields import Monetary
+
+from .exceptions import WorkflowAccessError
 
 _CENT = Decimal('0.01')
 
@@ -28,3 +32,43 @@ class AmountsMixin:
                             > _CENT.as_tuple().exponent):
                         row[name] = value.quantize(_CENT)
         return rows
+
+
+class WorkflowAccessMixin:
+    """Refuse that clients set what the buttons of the workflow set.
+
+    The access rights let the users write on the record but the state and what
+    is noted with it follow only from the transitions.
+    """
+    __slots__ = ()
+
+    @classmethod
+    def _workflow_fields(cls):
+        "Return the names of the fields that only the workflow sets"
+        return {'state'}
+
+    @classmethod
+    def check_modification(cls, mode, records, values=None, external=False):
+        super().check_modification(
+            mode, records, values=values, external=external)
+        if not external or mode == 'delete':
+            return
+        names = sorted(cls._workflow_fields())
+        if mode == 'write':
+            names = [n for n in names if n in values]
+        for name in names:
+            default = None
+            if mode == 'create':
+                default = getattr(cls, f'default_{name}', lambda: None)()
+            for record in records:
+                value = getattr(record, name)
+                if mode == 'create':
+                    allowed = not value or value == default
+                else:
+                    if isinstance(value, Model):
+                        value = value.id
+                    allowed = (value or None) == (values[name] or None)
+                if not allowed:
+                    raise WorkflowAccessError(gettext(
+                            f'prm.msg_workflow_{mode}',
+                            **cls.__names__(name, record)))

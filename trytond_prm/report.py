@@ -1,10 +1,34 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+from trytond.i18n import gettext
 from trytond.report import Report
 from trytond.transaction import Transaction
 
+from .exceptions import PrintError
 
-class ContextReport(Report):
+
+class PDFReport(Report):
+    "A report whose pages are laid out from HTML by WeasyPrint"
+
+    @classmethod
+    def convert(cls, report, data, **kwargs):
+        """Convert the data of the report.
+
+        Raise a PrintError if the libraries with which WeasyPrint draws text
+        are not on the server.
+        """
+        try:
+            return super().convert(report, data, **kwargs)
+        except OSError as error:
+            # The wheel of WeasyPrint loads the libraries of the system at its
+            # import
+            raise PrintError(gettext(
+                    'prm.msg_print_library',
+                    report=report.rec_name,
+                    error=error)) from error
+
+
+class ContextReport(PDFReport):
     "A report that is rendered in a context of its own"
 
     @classmethod

@@ -21,6 +21,7 @@ from trytond.pyson import Eval, If
 from trytond.tools import grouped_slice, sqlite_apply_types
 from trytond.transaction import Transaction
 
+from ..model import WorkflowAccessMixin
 from . import schedule
 from .exceptions import (
     BuybackAccountError, BuybackCancelError, BuybackScheduleError,
@@ -50,7 +51,7 @@ def _running(**states):
         **states}
 
 
-class Buyback(Workflow, ModelSQL, ModelView):
+class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     __name__ = 'prm.buyback'
     __string__ = "Buyback"
     _rec_name = 'number'

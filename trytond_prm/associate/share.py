@@ -22,6 +22,7 @@ from trytond.tools import grouped_slice, sqlite_apply_types
 from trytond.transaction import Transaction
 from trytond.wizard import Button, StateTransition, StateView, Wizard
 
+from ..model import WorkflowAccessMixin
 from .exceptions import (
     ShareClassAccessError, ShareClassValidationError, ShareClassWarning,
     ShareHoldingError, ShareNumberError, ShareTransactionAccessError,
@@ -199,7 +200,8 @@ class ShareClass(DeactivableMixin, ModelSQL, ModelView):
                         table.id, list(sub_ids))))
 
 
-class ShareTransaction(Workflow, ModelSQL, ModelView):
+class ShareTransaction(
+        WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     __name__ = 'prm.share.transaction'
     __string__ = "Share Transaction"
     _rec_name = 'number'

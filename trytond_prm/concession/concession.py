@@ -22,6 +22,7 @@ from trytond.pyson import Bool, Eval, Id, If
 from trytond.tools import grouped_slice
 from trytond.transaction import Transaction, without_check_access
 
+from ..model import WorkflowAccessMixin
 from ..tools import spread, sql_sum
 from .exceptions import (
     ConcessionCancelError, ConcessionGrantError, ConcessionProductMissingError,
@@ -30,7 +31,8 @@ from .exceptions import (
 _SIZE = 1000  # records of one statement
 
 
-class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
+class Concession(
+        WorkflowAccessMixin, Workflow, ModelSQL, ModelView, ChatMixin):
     __name__ = 'prm.concession'
     __string__ = "Commercial Gesture"
     _rec_name = 'number'
@@ -764,6 +766,14 @@ class Concession(Workflow, ModelSQL, ModelView, ChatMixin):
                         concession=concession.rec_name,
                         invoice=invoice.rec_name,
                         currency=invoice.currency.rec_name))
+
+    @classmethod
+    def _workflow_fields(cls):
+        return super()._workflow_fields() | {
+            'company_amount', 'company_cost', 'consumed_date',
+            'granted_date', 'submitted_by', 'approved_by', 'rejected_by',
+            'granted_by', 'cancelled_by',
+            }
 
     @classmethod
     def _protected_fields(cls):

@@ -14,6 +14,7 @@ from trytond.tools import grouped_slice
 from trytond.transaction import Transaction, without_check_access
 from trytond.wizard import Button, StateTransition, StateView, Wizard
 
+from ..model import WorkflowAccessMixin
 from ..tools import Inline, local_date
 from .exceptions import (
     InteractionDeleteError, PartnerPartyError, SentimentError)
@@ -49,7 +50,7 @@ class Channel(DeactivableMixin, ModelSQL, ModelView):
         return 'other'
 
 
-class Interaction(Workflow, ModelSQL, ModelView):
+class Interaction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     __name__ = 'prm.interaction'
     __string__ = "Interaction"
 
@@ -383,8 +384,10 @@ class Interaction(Workflow, ModelSQL, ModelView):
     @classmethod
     def check_modification(
             cls, mode, interactions, values=None, external=False):
+        # What is already done may be entered as such
         super().check_modification(
-            mode, interactions, values=values, external=external)
+            mode, interactions, values=values,
+            external=external and mode != 'create')
         if mode == 'delete':
             for interaction in interactions:
                 if interaction.state == 'done':

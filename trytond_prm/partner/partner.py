@@ -976,6 +976,38 @@ class PartnerManager(ModelSQL, ModelView):
             ]
 
     @classmethod
+    def create(cls, vlist):
+        "Hand the partners over when a next manager has no end date"
+        pool = Pool()
+        Employee = pool.get('company.employee')
+        Partner = pool.get('prm.partner')
+        day = dt.timedelta(days=1)
+        nexts = {
+            v['partner']: v for v in vlist
+            if v.get('partner') and v.get('start_date')
+            and not v.get('end_date')}
+        to_write, handovers = [], defaultdict(list)
+        for sub_partners in grouped_slice(list(nexts), _SIZE):
+            for manager in cls.search([
+                        ('partner', 'in', list(sub_partners)),
+                        ('end_date', '=', None),
+                        ]):
+                values = nexts[manager.partner.id]
+                start_date = values['start_date']
+                if manager.start_date < start_date:
+                    to_write.extend(
+                        ([manager], {'end_date': start_date - day}))
+                    handovers[(values['employee'], start_date)].append(
+                        (manager.partner, manager.employee, None))
+        if to_write:
+            with Transaction().set_context(_prm_handover=True):
+                cls.write(*to_write)
+        managers = super().create(vlist)
+        for (employee, date), partners in handovers.items():
+            Partner._handed_over(partners, Employee(employee), date)
+        return managers
+
+    @classmethod
     def validate_fields(cls, managers, field_names):
         super().validate_fields(managers, field_names)
         if {'partner', 'start_date', 'end_date'} & field_names:

@@ -1,6 +1,6 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-from trytond.exceptions import UserError, UserWarning
+from trytond.exceptions import UserError
 from trytond.model.exceptions import AccessError, ValidationError
 
 
@@ -13,10 +13,6 @@ class SeasonalityError(ValidationError):
 
 
 class TargetValidationError(ValidationError):
-    pass
-
-
-class TargetOverlapWarning(UserWarning):
     pass
 
 

@@ -439,7 +439,6 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     def __setup__(cls):
         super().__setup__()
         t = cls.__table__()
-        cls.__access__.add('plan')
         cls._sql_indexes.update({
                 Index(
                     t, (t.due_date, Index.Range()), (t.id, Index.Range())),

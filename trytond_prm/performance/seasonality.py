@@ -119,6 +119,8 @@ class Seasonality(DeactivableMixin, ModelSQL, ModelView):
     def check_total(cls, seasonalities):
         "Refuse the seasonalities whose shares do not total 1 exactly"
         for seasonality in seasonalities:
+            if not seasonality.lines:
+                continue
             total = seasonality.on_change_with_total()
             if total != 1:
                 raise SeasonalityError(gettext(

@@ -17,7 +17,7 @@ from trytond.transaction import Transaction
 from trytond.wizard import Button, StateAction, StateView, Wizard
 
 from ..tools import sql_sum, to_decimal
-from .exceptions import TargetOverlapWarning, TargetValidationError
+from .exceptions import TargetValidationError
 
 _in = fields.SQL_OPERATORS['in']
 
@@ -376,12 +376,41 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
                 for name in cls._subject_fields()),
             ]
 
+    @fields.depends(methods=['_notify_overlap'])
+    def on_change_notify(self):
+        notifications = super().on_change_notify()
+        notifications.extend(self._notify_overlap())
+        return notifications
+
+    @fields.depends(
+        'company', 'scope', 'measure', 'start_date', 'end_date',
+        *(scope for scope, _ in SCOPES if scope != 'company'))
+    def _notify_overlap(self):
+        "Tell that targets of the same scope add up on the common months"
+        if not (self.company and self.scope and self.measure
+                and self.start_date and self.end_date):
+            return
+        domain = [
+            ('id', '!=', self.id),
+            ('company', '=', self.company),
+            ('scope', '=', self.scope),
+            ('measure', '=', self.measure),
+            ('start_date', '<=', self.end_date),
+            ('end_date', '>=', self.start_date),
+            ]
+        if self.scope != 'company':
+            if not self.subject:
+                return
+            domain.append((self.scope, '=', self.subject))
+        for other in self.__class__.search(domain, limit=1):
+            yield ('warning', gettext(
+                    'prm.msg_target_overlap', target=other.rec_name))
+
     @classmethod
     def validate_fields(cls, targets, field_names):
         super().validate_fields(targets, field_names)
         cls.check_measure(targets, field_names)
         cls.check_levels(targets, field_names)
-        cls.check_overlap(targets, field_names)
 
     @classmethod
     def check_measure(cls, targets, field_names=None):
@@ -409,41 +438,6 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
                         and target.stretch < target.target)):
                 raise TargetValidationError(gettext(
                         'prm.msg_target_levels', target=target.rec_name))
-
-    @classmethod
-    def check_overlap(cls, targets, field_names=None):
-        "Warn that targets of the same scope add up on the common months"
-        pool = Pool()
-        Warning = pool.get('res.user.warning')
-        if field_names is not None and not (
-                field_names & {'company', 'scope', 'measure', 'start_date',
-                    'end_date', *cls._subject_fields()}):
-            return
-        same_scopes = {}
-        for target in cls.search([
-                    ('company', 'in', list({t.company.id for t in targets})),
-                    ('scope', 'in', list({t.scope for t in targets})),
-                    ('end_date', '>=', min(t.start_date for t in targets)),
-                    ('start_date', '<=', max(t.end_date for t in targets)),
-                    ],
-                order=[('id', 'ASC')]):
-            same_scopes.setdefault(target._key, []).append(target)
-        for target in targets:
-            for other in same_scopes[target._key]:
-                if (other != target
-                        and other.start_date <= target.end_date
-                        and other.end_date >= target.start_date):
-                    warning_name = Warning.format('target_overlap', [target])
-                    if Warning.check(warning_name):
-                        raise TargetOverlapWarning(
-                            warning_name, gettext(
-                                'prm.msg_target_overlap',
-                                target=target.rec_name,
-                                other=other.rec_name))
-
-    @property
-    def _key(self):
-        return (self.company, self.scope, self.subject, self.measure)
 
     @classmethod
     def preprocess_values(cls, mode, values):

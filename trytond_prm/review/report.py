@@ -7,8 +7,8 @@ from genshi.input import XML
 
 from trytond.i18n import gettext
 from trytond.pool import Pool
-from trytond.report import Report
 
+from ..report import PDFReport
 from . import chart
 
 FIGURES = [
@@ -27,7 +27,7 @@ PHASES = [
 LEDGER = ['ledger_revenue', 'booked_concessions']
 
 
-class ReviewReport(Report):
+class ReviewReport(PDFReport):
     __name__ = 'prm.review'
 
     @classmethod

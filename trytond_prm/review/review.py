@@ -20,6 +20,7 @@ from trytond.protocols.jsonrpc import JSONDecoder, JSONEncoder
 from trytond.pyson import Eval, If
 from trytond.transaction import Transaction, without_check_access
 
+from ..model import WorkflowAccessMixin
 from ..performance.smoothing import Month as TargetMonth
 from ..performance.smoothing import smoothing
 from ..tools import sql_month
@@ -71,7 +72,7 @@ def _last_year(start, end):
     return start - year, end + _DAY - year - _DAY
 
 
-class Review(Workflow, ModelSQL, ModelView):
+class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     __name__ = 'prm.review'
     __string__ = "Review"
 
@@ -859,6 +860,10 @@ class Review(Workflow, ModelSQL, ModelView):
         return values
 
     @classmethod
+    def _workflow_fields(cls):
+        return super()._workflow_fields() | {'closed_at', 'closed_by'}
+
+    @classmethod
     def check_modification(cls, mode, reviews, values=None, external=False):
         super().check_modification(
             mode, reviews, values=values, external=external)
@@ -900,7 +905,7 @@ class Review(Workflow, ModelSQL, ModelView):
         for review in reviews:
             with Transaction().set_context(company=review.company.id):
                 today = Date.today()
-            if review.end_date >= today:
+            if review.end_date > today:
                 key = Warning.format('not_over', [review])
                 if Warning.check(key):
                     raise ReviewNotOverWarning(key, gettext(
