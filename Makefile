@@ -2,7 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 PYTHON = python3
 PORT = 8000
-DATA = .demo
+DATA =
 URI =
 SERVE = yes
 TESTS =

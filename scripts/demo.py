@@ -47,10 +47,10 @@ args = ()
 uses_netloc.append('postgresql')
 
 
-def key(uri):
+def key(uri, story):
     "The digest of what the loaded database depends on"
     digest = hashlib.sha256(f'{cache_key()} {uri}'.encode())
-    for path in sorted(STORY.glob('*.csv')):
+    for path in sorted(story.glob('*.csv')):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
@@ -59,29 +59,29 @@ def loader():
     return Path(sys.executable).with_name('trytond-prm-load')
 
 
-def load(config, name, update=False):
+def load(config, name, story, update=False):
     env = {**os.environ, 'PYTHONWARNINGS': 'ignore'}
     if update:
         run("Update the database", trytond('admin') + [
                 '-c', str(config), '-d', name, '-u', 'prm',
                 '--activate-dependencies'], env=env)
-    print(f"Load {STORY.name}/", flush=True)
+    print(f"Load {story.name}/", flush=True)
     with tempfile.NamedTemporaryFile('w') as password:
         password.write(PASSWORD)
         password.flush()
         subprocess.run(
-            [str(loader()), '-c', str(config), '-d', name, str(STORY)],
+            [str(loader()), '-c', str(config), '-d', name, str(story)],
             check=True, env=env | {'TRYTONPASSFILE': password.name})
 
 
-def load_new(config, name):
+def load_new(config, name, story):
     "Load an SQLite database which takes its place once it is complete"
     data = config.parent
     with tempfile.TemporaryDirectory(dir=data) as new:
         new = Path(new)
         configure(new / 'trytond.conf', 'sqlite://', new)
         (new / f'{name}.sqlite').touch()
-        load(new / 'trytond.conf', name)
+        load(new / 'trytond.conf', name, story)
         # Write the log into the file which is moved alone
         connection = sqlite3.connect(new / f'{name}.sqlite')
         connection.execute('PRAGMA wal_checkpoint(TRUNCATE)')
@@ -105,15 +105,21 @@ def postgresql_exists(uri, name):
         with connect(name) as connection:
             return bool(connection.execute(
                     "SELECT to_regclass('ir_configuration')").fetchone()[0])
-    except psycopg.OperationalError:
+    except psycopg.OperationalError as error:
+        # The errors of a connection have no code
+        if f'"{name}" does not exist' not in str(error):
+            sys.exit(f"No connection to the database: {error}")
+    try:
         with connect('postgres') as connection:
             connection.execute(SQL(
                     "CREATE DATABASE {} TEMPLATE template0 ENCODING 'unicode'"
                     ).format(Identifier(name)))
+    except psycopg.Error as error:
+        sys.exit(f"The database {name} can not be created: {error}")
     return False
 
 
-def prepare(data, uri='sqlite://', port=None):
+def prepare(data, story, uri='sqlite://', port=None):
     "Make the database up to date with the module and the story"
     data.mkdir(parents=True, exist_ok=True)
     config = data / 'trytond.conf'
@@ -129,7 +135,7 @@ def prepare(data, uri='sqlite://', port=None):
         uri = parsed._replace(path='/').geturl()
     # The server finds its web client there
     configure(config, uri, data, port, port and CLIENT)
-    state = key(uri + name)
+    state = key(uri + name, story)
     try:
         if exists and json.loads(state_file.read_text())['key'] == state:
             return config, name
@@ -138,24 +144,25 @@ def prepare(data, uri='sqlite://', port=None):
     state_file.unlink(missing_ok=True)
     if embedded and exists:
         try:
-            load(config, name, True)
+            load(config, name, story, True)
         except subprocess.CalledProcessError:
             print("Keep the old database aside and make a new one")
             os.replace(data / f'{name}.sqlite', data / f'{name}-old.sqlite')
             exists = False
     elif exists:
-        load(config, name, True)
+        load(config, name, story, True)
     if not exists:
         make = load_new if embedded else load
-        make(config, name)
+        make(config, name, story)
     state_file.write_text(json.dumps({'key': state}))
     return config, name
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data', type=Path, default=ROOT / '.demo',
-        help="folder of the database")
+    parser.add_argument('--data', default='',
+        help="folder of the spreadsheets to load, or without any of them "
+        "the folder of the database")
     parser.add_argument('--uri', default='',
         help="database server, by default SQLite in the folder")
     parser.add_argument('--port', type=int, default=8000)
@@ -165,18 +172,29 @@ def main():
     for name in [n for n in os.environ if n.startswith('TRYTOND_')]:
         del os.environ[name]
     serve = options.serve.lower() not in {'no', 'n', '0', 'false', ''}
-    data = options.data.expanduser().resolve()
+    data, story = ROOT / '.demo', STORY
+    if options.data:
+        folder = Path(options.data).expanduser().resolve()
+        if any(folder.glob('*.csv')) and folder != STORY:
+            story = folder
+            # A database of its own for each folder
+            digest = hashlib.sha256(str(folder).encode()).hexdigest()
+            data /= f'{folder.name}-{digest[:8]}'
+        elif folder != STORY:
+            data = folder
     if serve and not port_is_free(options.port):
         sys.exit(f"The port {options.port} is in use, "
             "choose another one with PORT=")
     config, name = prepare(
-        data, options.uri or 'sqlite://', options.port)
+        data, story, options.uri or 'sqlite://', options.port)
     if serve:
         client()
+    # The review of the story, or else the last one
+    period = ['--start', '2008-01-01', '--end', '2008-06-30']
     subprocess.run([
             sys.executable, str(ROOT / 'scripts' / 'review.py'),
             '-c', str(config), '-d', name,
-            '--start', '2008-01-01', '--end', '2008-06-30'],
+            *(period if story == STORY else [])],
         check=True, env={**os.environ, 'PYTHONWARNINGS': 'ignore'})
     if not serve:
         return

@@ -18,6 +18,7 @@ from trytond.modules.currency.tests import create_currency
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
     BuybackAccountError, BuybackAmendmentError, BuybackCancelError,
     BuybackScheduleError, BuybackTermsError, ShareHoldingError)
+from trytond.modules.prm.trytond_prm.exceptions import WorkflowAccessError
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.transaction import Transaction, check_access
@@ -976,6 +977,94 @@ class BuybackTestCase(unittest.TestCase):
         self.assertEqual(buyback.amount_due, 0)
         self.assertEqual(buyback.state, 'paid')
         self.assertEqual(world.balance(), 0)
+
+    @with_world
+    def test_origin(self, world):
+        "An accountant sees of which buyback an entry is and nothing else"
+        pool = Pool()
+        ModelData = pool.get('ir.model.data')
+        Move = pool.get('account.move')
+        MoveLine = pool.get('account.move.line')
+        Buyback = pool.get('prm.buyback')
+        User = pool.get('res.user')
+        buyback = world.create('running')
+        user, = User.create([{
+                    'name': "Accountant",
+                    'login': 'accountant',
+                    'companies': [('add', [world.company.id])],
+                    'company': world.company.id,
+                    'groups': [('add', [
+                                ModelData.get_id('account.group_account')])],
+                    }])
+        lines = list(map(int, world.lines(buyback.instalments[0])))
+        moves = [m.move.id for m in buyback.moves]
+        with Transaction().set_user(user.id), \
+                Transaction().set_context(
+                    User.get_preferences(context_only=True)), \
+                check_access():
+            for row in Move.read(moves, ['origin', 'origin.rec_name']):
+                self.assertEqual(
+                    row['origin.']['rec_name'], buyback.rec_name)
+            for row in MoveLine.read(lines, [
+                        'origin', 'origin.rec_name', 'move_origin',
+                        'move_origin.rec_name']):
+                self.assertRegex(
+                    row['origin.']['rec_name'], f'^{buyback.rec_name} / ')
+            with self.assertRaises(AccessError):
+                Buyback.read([buyback.id], ['rec_name', 'price'])
+
+    @with_world
+    def test_workflow_access(self, world):
+        "The state of a buyback follows its buttons only"
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        ShareTransaction = pool.get('prm.share.transaction')
+        buyback = world.create('running')
+        with check_access():
+            with self.assertRaisesRegex(
+                    WorkflowAccessError,
+                    'You cannot change "State" of Buyback '
+                    f'"{buyback.rec_name}" yourself'):
+                Buyback.write([buyback], {'state': 'draft'})
+            Buyback.write([buyback], {'state': 'running'})
+            with self.assertRaisesRegex(
+                    WorkflowAccessError, 'set by the buttons'):
+                ShareTransaction.create([{
+                            'company': world.company.id,
+                            'date': date('2008-01-01'),
+                            'kind': 'issue',
+                            'share_class': buyback.share_class.id,
+                            'quantity': 1,
+                            'party_to': buyback.party.id,
+                            'state': 'posted',
+                            }])
+
+    @with_world
+    def test_reserved_again(self, world):
+        "Shares that come back to the associate are still reserved"
+        pool = Pool()
+        ShareTransaction = pool.get('prm.share.transaction')
+        buyback = world.create(
+            'running', route='company_purchase', title_transfer='effective',
+            effective_date=date('2007-11-05'), opposition_end=None)
+        transaction, = ShareTransaction.search([
+                ('origin', '=', str(buyback)),
+                ('kind', '=', 'repurchase'),
+                ('state', '=', 'posted'),
+                ])
+        reversal = ShareTransaction(
+            date=date('2007-11-06'), kind='reversal',
+            reversal_of=transaction)
+        reversal.on_change_reversal_of()
+        reversal.save()
+        ShareTransaction.post([reversal])
+        sale = ShareTransaction(
+            date=date('2007-11-07'), kind='transfer', quantity=1,
+            share_class=world.share_class, party_from=world.leaver,
+            party_to=world.other)
+        sale.save()
+        with self.assertRaisesRegex(ShareHoldingError, "1000"):
+            ShareTransaction.post([sale])
 
     @with_world
     def test_access(self, world):

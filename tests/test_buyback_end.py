@@ -5,7 +5,7 @@ import unittest
 from decimal import Decimal
 
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
-    BuybackAccrualError, BuybackTermsError, BuybackTerminateError,
+    BuybackAccrualError, BuybackTerminateError, BuybackTermsError,
     BuybackUserError, ShareHoldingError)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module

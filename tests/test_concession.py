@@ -18,8 +18,9 @@ from trytond.modules.prm.trytond_prm.concession.exceptions import (
     ConcessionCancelError, ConcessionGrantError, ConcessionLetterError,
     ConcessionProductMissingError, ConcessionSimilarWarning,
     ConcessionValidationError, InvoiceOverCreditError)
+from trytond.modules.prm.trytond_prm.exceptions import WorkflowAccessError
 from trytond.pool import Pool
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, check_access
 
 from .concession_tools import SetupMixin, with_setup
 from .tools import count_statements
@@ -51,6 +52,30 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
             [(l.account.name, l.amount,
                     [t.rate for t in l.taxes]) for l in invoice.lines],
             expected)
+
+    @with_setup
+    def test_workflow_access(self, setup):
+        "A gesture is granted by its buttons only"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        values = {
+            'party': setup.party.id,
+            'kind': 'credit_note',
+            'reason': setup.reason.id,
+            'amount': D('10'),
+            }
+        with check_access():
+            for name, value in [
+                    ('state', 'granted'),
+                    ('granted_date', dt.date(2008, 1, 1)),
+                    ('company_amount', D('1'))]:
+                with self.subTest(name=name), \
+                        self.assertRaisesRegex(
+                            WorkflowAccessError, 'set by the buttons'):
+                    Concession.create([{**values, name: value}])
+            concession, = Concession.create([values])
+            with self.assertRaises(WorkflowAccessError):
+                Concession.write([concession], {'state': 'granted'})
 
     def two_rates(self, setup, **kwargs):
         return setup.invoice(

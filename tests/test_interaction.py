@@ -11,11 +11,12 @@ from trytond.model.exceptions import (
 from trytond.modules.company.tests import (
     create_company, create_employee, set_company)
 from trytond.modules.party.exceptions import EraseError
+from trytond.modules.prm.trytond_prm.exceptions import WorkflowAccessError
 from trytond.modules.prm.trytond_prm.interaction.exceptions import (
     InteractionDeleteError, PartnerPartyError, SentimentError)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, check_access
 
 from .test_partner import activate, create_parties, create_partners, end
 from .tools import count_statements
@@ -78,6 +79,8 @@ class InteractionTestCase(unittest.TestCase):
             for button in [Interaction.cancel, Interaction.plan]:
                 button([interaction])
                 self.assertEqual(interaction.state, 'done')
+            with check_access(), self.assertRaises(WorkflowAccessError):
+                Interaction.write([interaction], {'state': 'planned'})
             with self.assertRaisesRegex(
                     InteractionDeleteError,
                     'You cannot delete the interaction "Phone - Party 0" '

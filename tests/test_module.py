@@ -4,6 +4,7 @@ import functools
 import unittest
 from unittest.mock import patch
 
+from trytond.modules import get_module_info
 from trytond.modules.company.tests import (
     CompanyTestMixin, PartyCompanyCheckEraseMixin)
 from trytond.modules.party.tests import PartyCheckReplaceMixin
@@ -29,11 +30,9 @@ class PRMTestCase(
 class PRMExtrasTestCase(
         PartyCompanyCheckEraseMixin, PartyCheckReplaceMixin,
         CompanyTestMixin, ModuleTestCase):
-    "Test PRM module with other modules"
+    "Test PRM module with all the modules that it extends"
     module = 'prm'
-    extras = [
-        'account_payment', 'commission', 'notification_email',
-        'sale_complaint', 'sale_opportunity', 'sale_price_list']
+    extras = get_module_info('prm')['extras_depend']
 
 
 del ModuleTestCase

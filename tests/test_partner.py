@@ -542,6 +542,7 @@ class PartnerTestCase(unittest.TestCase):
     def test_manager_next(self):
         "The next manager ends the time of the present one"
         pool = Pool()
+        Channel = pool.get('prm.channel')
         Interaction = pool.get('prm.interaction')
         Manager = pool.get('prm.partner.manager')
         company = create_company()
@@ -550,9 +551,11 @@ class PartnerTestCase(unittest.TestCase):
             a, b, c = [create_employee(company, n) for n in 'ABC']
             partner, = create_partners(company, manager=a.id)
             activate([partner])
+            channel, = Channel.search([('kind', '=', 'phone')])
             interaction, = Interaction.create([{
                         'party': partner.party.id,
                         'partner': partner.id,
+                        'channel': channel.id,
                         'employee': a.id,
                         'date': dt.datetime.combine(
                             date + DAY, dt.time(12)),

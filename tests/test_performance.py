@@ -9,6 +9,7 @@ from dateutil.relativedelta import relativedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trytond.model.exceptions import AccessError
 from trytond.modules.account.tests import create_chart, get_fiscalyear
 from trytond.modules.account_invoice.tests import set_invoice_sequences
 from trytond.modules.company.tests import (
@@ -17,16 +18,16 @@ from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.modules.prm.trytond_prm.performance.exceptions import (
     ActionStopError, PlanAccessError, RevenueShareError, SeasonalityError,
     TargetValidationError, TeamMemberOverlapError)
-from trytond.modules.prm.trytond_prm.performance.smoothing import (
-    Month, smoothing)
 from trytond.modules.prm.trytond_prm.performance.seasonality import (
     derive_shares)
+from trytond.modules.prm.trytond_prm.performance.smoothing import (
+    Month, smoothing)
 from trytond.modules.prm.trytond_prm.performance.target import (
     interval_weights, month_weights, spread_months, week_intervals)
 from trytond.modules.prm.trytond_prm.performance.team import surplus_range
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, check_access
 
 from .tools import count_statements
 
@@ -1489,6 +1490,54 @@ class PerformanceTestCase(unittest.TestCase):
                     seasonality=seasonality)
 
     @with_transaction()
+    def test_own_actions(self):
+        "The sales staff notes the hours and the cost of its own actions"
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        ModelData = pool.get('ir.model.data')
+        Plan = pool.get('prm.plan')
+        User = pool.get('res.user')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            user, = User.create([{
+                        'name': "Sales",
+                        'login': 'sales',
+                        'companies': [('add', [company.id])],
+                        'company': company.id,
+                        'employees': [('add', [employee.id])],
+                        'employee': employee.id,
+                        'groups': [
+                            ('add', [ModelData.get_id('prm.group_prm')])],
+                        }])
+            plan, = Plan.create([{
+                        'name': "2024",
+                        'start_date': dt.date(2024, 1, 1),
+                        'end_date': dt.date(2024, 12, 31),
+                        'actions': [('create', [{
+                                        'name': "Own",
+                                        'kind': 'event',
+                                        'employee': employee.id,
+                                        }, {
+                                        'name': "Other",
+                                        'kind': 'event',
+                                        }])],
+                        }])
+            own, other = [
+                next(a.id for a in plan.actions if a.name == name)
+                for name in ['Own', 'Other']]
+            with Transaction().set_user(user.id), \
+                    Transaction().set_context(
+                        User.get_preferences(context_only=True)), \
+                    check_access():
+                self.assertEqual(len(Action.search([])), 2)
+                Action.write([Action(own)], {'cost': D('10')})
+                with self.assertRaises(AccessError):
+                    Action.write([Action(other)], {'cost': D('10')})
+                with self.assertRaises(AccessError):
+                    Action.delete([Action(own)])
+
+    @with_transaction()
     def test_target_overlap(self):
         "The form of a target tells that common months add up"
         pool = Pool()
@@ -1511,6 +1560,8 @@ class PerformanceTestCase(unittest.TestCase):
     @with_transaction()
     def test_seasonality(self):
         "The shares of a seasonality total 1"
+        pool = Pool()
+        Seasonality = pool.get('prm.seasonality')
         company = create_company()
         with set_company(company):
             with self.assertRaisesRegex(
@@ -1520,6 +1571,13 @@ class PerformanceTestCase(unittest.TestCase):
                 create_seasonality(company, '0.4 0.5')
             seasonality = create_seasonality(company)
             self.assertEqual(seasonality.total, 1)
+            empty = Seasonality(name="Empty")
+            empty.save()
+            with self.assertRaisesRegex(
+                    TargetValidationError, '"Empty" has no share'):
+                create_target(
+                    company, '100', '2024-01-01', '2024-12-31',
+                    seasonality=empty)
             self.assertEqual(seasonality.lines[7].month, 8)
             self.assertEqual(seasonality.lines[7].month_name, "August")
             first, second = seasonality.lines[:2]

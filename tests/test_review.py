@@ -13,12 +13,14 @@ from openpyxl import load_workbook
 
 from trytond.modules.account.tests import create_chart, get_fiscalyear
 from trytond.modules.company.tests import create_company, set_company
+from trytond.modules.prm.trytond_prm.exceptions import (
+    PrintError, WorkflowAccessError)
 from trytond.modules.prm.trytond_prm.review.exceptions import (
     ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError)
 from trytond.modules.prm.trytond_prm.review.review import FIGURES
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, check_access
 
 from .concession_tools import SetupMixin, with_setup
 from .tools import count_statements
@@ -564,6 +566,40 @@ class ReviewTestCase(unittest.TestCase):
             review = Review(review.id)
             self.assertEqual(review.document, document)
             self.assertEqual(review.all_months, months)
+
+    @with_transaction()
+    def test_report_library(self):
+        "The report tells which library the server lacks"
+        pool = Pool()
+        Report = pool.get('prm.review', type='report')
+        company = create_company()
+        with set_company(company):
+            setup_account(company, 2008)
+            review = new_review(company)
+            with unittest.mock.patch(
+                    'trytond.report.report._lazy_import',
+                    side_effect=OSError("cannot load library 'pango'")):
+                with self.assertRaisesRegex(
+                        PrintError,
+                        'The report "Review" can not be printed .*pango'):
+                    Report.execute([review.id], {})
+
+    @with_transaction()
+    def test_workflow_access(self):
+        "A review is closed and opened by its buttons only"
+        pool = Pool()
+        Review = pool.get('prm.review')
+        company = create_company()
+        with set_company(company):
+            setup_account(company, 2008)
+            review = new_review(company)
+            with check_access():
+                with self.assertRaises(WorkflowAccessError):
+                    Review.write([review], {'state': 'closed'})
+            Review.close([review])
+            with check_access():
+                with self.assertRaises(WorkflowAccessError):
+                    Review.write([review], {'state': 'draft'})
 
     @with_transaction()
     def test_spreadsheet(self):

@@ -149,7 +149,8 @@ def _entries(due, own):
         where=due.reconciliation != Null,
         group_by=[due.account, due.party, due.currency, due.reconciliation])
     in_due = due.select(due.line)
-    waiver = own.select(own.move, where=own.kind.in_(['waiver', 'termination']))
+    waiver = own.select(
+        own.move, where=own.kind.in_(['waiver', 'termination']))
     category = Case(
         (move.id.in_(waiver), 'waiver'),
         (move.id.in_(own.select(own.move)), 'own'),

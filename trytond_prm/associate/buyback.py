@@ -2,10 +2,10 @@
 # this repository contains the full copyright notices and license terms.
 from collections import defaultdict
 from decimal import Decimal
-from itertools import groupby
+from itertools import chain
 
 from sql import Cast, Literal, Null
-from sql.aggregate import Min
+from sql.aggregate import Max, Min
 from sql.conditionals import Case, Coalesce
 from sql.functions import CharLength, CurrentTimestamp
 from sql.operators import Concat, Exists
@@ -19,7 +19,7 @@ from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Eval, If
 from trytond.tools import grouped_slice, sqlite_apply_types
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, without_check_access
 
 from ..model import WorkflowAccessMixin
 from . import schedule
@@ -715,6 +715,15 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             where=Operator(query.date, cls.signature_date.sql_format(value)))
         return [('id', 'in', query)]
 
+    @classmethod
+    def read(cls, ids, fields_names):
+        # The accountants see the name as origin of the entries, which show
+        # the party anyway, but nothing else
+        if set(fields_names) <= {'id', 'rec_name'}:
+            with without_check_access():
+                return super().read(ids, fields_names)
+        return super().read(ids, fields_names)
+
     def get_rec_name(self, name):
         items = [self.number or f'({self.id})']
         if self.party:
@@ -1036,12 +1045,17 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     @ModelView.button
     @Workflow.transition('announced')
     def announce(cls, buybacks):
-        for company, c_buybacks in groupby(
-                [b for b in buybacks if not b.announcement_date],
-                key=lambda b: b.company):
-            cls.write(list(c_buybacks), {
-                    'announcement_date': cls._today(company),
-                    })
+        by_date = defaultdict(list)
+        for buyback in buybacks:
+            if not buyback.announcement_date:
+                # An agreement already signed was announced before
+                today = cls._today(buyback.company)
+                date = min(today, buyback.signature_date or today)
+                by_date[date].append(buyback)
+        if by_date:
+            cls.write(*chain.from_iterable(
+                    (c_buybacks, {'announcement_date': date})
+                    for date, c_buybacks in by_date.items()))
         cls.write(buybacks, {'state': 'announced'})
         cls.check_shares(buybacks)
 
@@ -1529,16 +1543,34 @@ class ShareTransaction(metaclass=PoolMeta):
         Buyback = pool.get('prm.buyback')
         buyback = Buyback.__table__()
         transaction = cls.__table__()
+        reversal = cls.__table__()
         origin = Concat('prm.buyback,', Cast(buyback.id, 'VARCHAR'))
+        reversals = reversal.select(
+            reversal.origin.as_('origin'),
+            Max(reversal.date).as_('date'),
+            where=reversal.origin.like('prm.buyback,%')
+            & (reversal.kind == 'reversal')
+            & (reversal.state == 'posted'),
+            group_by=reversal.origin)
+        reversed_ = cls.__table__()
+        # What was taken back is reserved again from then on
         return super()._reserved_queries() + [
-            buyback.select(
+            buyback
+            .join(reversals, 'LEFT', condition=reversals.origin == origin)
+            .select(
                 buyback.share_class.as_('share_class'),
                 buyback.party.as_('party'),
-                buyback.announcement_date.as_('date'),
+                Coalesce(reversals.date, buyback.announcement_date)
+                .as_('date'),
                 buyback.quantity.as_('quantity'),
                 origin.as_('origin'),
                 where=buyback.state.in_(['announced', 'signed', 'running'])
                 & ~Exists(transaction.select(
                         transaction.id,
                         where=(transaction.origin == origin)
-                        & (transaction.state == 'posted'))))]
+                        & (transaction.state == 'posted')
+                        & (transaction.kind != 'reversal')
+                        & ~transaction.id.in_(reversed_.select(
+                                reversed_.reversal_of,
+                                where=(reversed_.reversal_of != Null)
+                                & (reversed_.state == 'posted'))))))]

@@ -720,9 +720,9 @@ class ShareTransaction(
             return self.party_from or company, None
         return self.party_from or company, self.party_to or company
 
-    def _get_reversal(self):
+    def _get_reversal(self, origin=True):
         "Return the values of the transaction that takes this one back"
-        return {
+        values = {
             'company': self.company,
             'share_class': self.share_class,
             'quantity': self.quantity,
@@ -731,8 +731,10 @@ class ShareTransaction(
             'unit_price': self.unit_price,
             'from_number': self.from_number,
             'to_number': self.to_number,
-            'origin': self.origin,
             }
+        if origin:
+            values['origin'] = self.origin
+        return values
 
     def check_post(self):
         "Raise ShareTransactionError if the transaction can not be posted"
@@ -750,9 +752,10 @@ class ShareTransaction(
                     gettext('prm.msg_share_transaction_reversal_original',
                         transaction=self.rec_name,
                         original=original.rec_name))
+            # The origin is not compared as each would be searched
             if any(getattr(self, name) != value
-                    for name, value in original._get_reversal().items()
-                    if name != 'origin'):
+                    for name, value in original._get_reversal(
+                        origin=False).items()):
                 raise ShareTransactionError(
                     gettext('prm.msg_share_transaction_reversal_differs',
                         transaction=self.rec_name,

@@ -1622,6 +1622,7 @@ class ConcessionInvoice(ModelSQL):
     def __setup__(cls):
         super().__setup__()
         t = cls.__table__()
+        cls.__access__.add('concession')
         cls._sql_constraints.append(
             ('concession_invoice_unique',
                 Unique(t, t.concession, t.invoice),

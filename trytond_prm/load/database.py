@@ -311,12 +311,10 @@ class Setup:
         "Set the accounts of the buybacks"
         pool = Pool()
         Configuration = pool.get('prm.configuration')
-        Journal = pool.get('account.journal')
-        journal, = Journal.search([
-                ('type', '=', 'general'),
-                ], order=[('id', 'ASC')], limit=1)
+        ModelData = pool.get('ir.model.data')
         configuration = Configuration(1)
-        configuration.buyback_journal = journal
+        configuration.buyback_journal = ModelData.get_id(
+            'account.journal_miscellaneous')
         configuration.buyback_account_payable = payable
         configuration.buyback_account_debit = self.account('10131')
         configuration.buyback_account_premium = self.account('10688')
