@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from ctypes.util import find_library
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.environ.get('VENV') or os.path.join(ROOT, '.venv')
@@ -78,6 +79,11 @@ def apt(*packages):
     except subprocess.CalledProcessError:
         return False
     return True
+
+
+def pango():
+    "Test if the system has the libraries with which the reports are drawn"
+    return all(map(find_library, ['pango-1.0', 'pangoft2-1.0']))
 
 
 def create(folder):
@@ -171,6 +177,11 @@ def main():
     if len(sys.argv) < 3:
         sys.exit(__doc__)
     extras, script, *arguments = sys.argv[1:]
+    if not pango() and not apt(
+            'libpango-1.0-0', 'libpangoft2-1.0-0', 'libharfbuzz-subset0'):
+        print("To print reports, install Pango (on Debian and Ubuntu: sudo "
+            "apt-get install libpangoft2-1.0-0 libharfbuzz-subset0; on "
+            "macOS: brew install pango).", flush=True)
     # The packages are told from the extras by a leading plus
     packages = []
     extras = set(filter(None, extras.split(',')))

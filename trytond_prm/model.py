@@ -4,16 +4,14 @@ from decimal import Decimal
 
 from trytond import backend
 from trytond.i18n import gettext
-from trytond.model import Model
+from trytond.model import Model, fields
 from trytond.modules.currency.fields import Monetary
 
 from .exceptions import WorkflowAccessError
 
-_CENT = Decimal('0.01')
-
 
 class AmountsMixin:
-    "Give the computed amounts of a table query the same digits everywhere."
+    "Give the computed numbers of a table query the same digits everywhere."
     __slots__ = ()
 
     @classmethod
@@ -21,16 +19,21 @@ class AmountsMixin:
         rows = super().read(ids, fields_names)
         if backend.name == 'sqlite':
             # SQLite computes with floating point, which drops trailing zeros
-            names = [
-                n for n in fields_names
-                if isinstance(cls._fields.get(n), Monetary)]
+            digits = {}
+            for name in fields_names:
+                field = cls._fields.get(name)
+                if isinstance(field, Monetary):
+                    digits[name] = 2
+                elif (isinstance(field, fields.Numeric)
+                        and isinstance(field.digits, tuple)
+                        and isinstance(field.digits[1], int)):
+                    digits[name] = field.digits[1]
             for row in rows:
-                for name in names:
+                for name, digit in digits.items():
                     value = row[name]
                     if (value is not None
-                            and value.as_tuple().exponent
-                            > _CENT.as_tuple().exponent):
-                        row[name] = value.quantize(_CENT)
+                            and -value.as_tuple().exponent < digit):
+                        row[name] = value.quantize(Decimal(10) ** -digit)
         return rows
 
 
