@@ -198,11 +198,50 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         drop_db()
-        activate_module(['prm', 'sale_opportunity'])
+        activate_module(['prm', 'sale_opportunity', 'timesheet'])
 
     @classmethod
     def tearDownClass(cls):
         drop_db()
+
+    @with_transaction()
+    def test_hours(self):
+        "The hours of an action add those of its time sheets"
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        Line = pool.get('timesheet.line')
+        Plan = pool.get('prm.plan')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company)
+            plan, = Plan.create([{
+                        'company': company.id,
+                        'name': "PAC",
+                        'start_date': dt.date(2024, 1, 1),
+                        'end_date': dt.date(2024, 12, 31),
+                        }])
+            core, other = actions = Action.create([{
+                        'plan': plan.id,
+                        'name': name,
+                        'core': core,
+                        'hours_spent': hours,
+                        'timesheet_works': [
+                            ('create', [{'company': company.id}])],
+                        } for name, core, hours in [
+                        ("Fair", True, Decimal('0.75')),
+                        ("Guide", False, None)]])
+            Line.create([{
+                        'company': company.id,
+                        'employee': employee.id,
+                        'date': dt.date(2024, 1, 1),
+                        'work': action.timesheet_works[0].id,
+                        'duration': dt.timedelta(minutes=minutes),
+                        } for action, minutes in [
+                        (core, 90), (core, 45), (other, 60)]])
+            core, other = Action.browse(actions)
+            self.assertEqual(core.hours, Decimal(3))
+            self.assertEqual(other.hours, Decimal(1))
+            self.assertEqual(Plan(plan.id).focus, Decimal('0.75'))
 
     @with_transaction()
     def test_won_deals(self):

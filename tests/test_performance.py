@@ -31,6 +31,9 @@ from trytond.transaction import Transaction, check_access
 
 from .tools import count_statements
 
+MONTHS = [
+    'January', 'February', 'March', 'April', 'May', 'June', 'July', 'August',
+    'September', 'October', 'November', 'December']
 SERVICES = '0.09 0.08 0.10 0.09 0.08 0.09 0.05 0.03 0.09 0.10 0.10 0.10'
 TARGETS = '''
 51496.07 45774.29 57217.86 51496.07 45774.29 51496.07
@@ -876,8 +879,19 @@ class PerformanceTestCase(unittest.TestCase):
             self.assertEqual(vacancy.monthly_target, D(1000))
             # 1000 × 0.4 × (1 + 1 + 15 / 30)
             self.assertEqual(vacancy.vacancy_cost, D('1000'))
-            # 1000 × 0.4 × 3 / 2
+            # 1000 × 0.4 × (5 / 6 + 3 / 6 + 1 / 6)
             self.assertEqual(vacancy.ramp_up_cost, D('600'))
+            self.assertEqual(
+                [s.rate for s in vacancy.ramp_up],
+                [D('0.1667'), D('0.5'), D('0.8333')])
+            self.assertEqual(
+                vacancy.monthly_target_source,
+                "Targets of the 12 months before")
+            self.assertEqual(
+                vacancy.vacancy_source, "2.50 months at 400.00 of margin")
+            self.assertEqual(
+                vacancy.lost_partners_source, lost.rec_name)
+            self.assertEqual(vacancy.gestures_source, "")
             self.assertEqual(vacancy.lost_partners_cost, D('1200'))
             self.assertEqual(vacancy.gestures_cost, D(0))
             self.assertEqual(vacancy.manager_cost, D('455'))
@@ -888,6 +902,11 @@ class PerformanceTestCase(unittest.TestCase):
             self.assertEqual(open_.vacancy_cost, D(0))
             self.assertEqual(open_.ramp_up_cost, D(0))
             self.assertEqual(other.monthly_target, D(0))
+            vacancy.ramp_up = [{'month': 1, 'rate': D('0.75')}]
+            vacancy.save()
+            Vacancy.compute([vacancy])
+            # 1000 × 0.4 × 0.25
+            self.assertEqual(vacancy.ramp_up_cost, D('100'))
             counts = []
             for number in [2, 10]:
                 with count_statements() as create:
@@ -925,6 +944,7 @@ class PerformanceTestCase(unittest.TestCase):
             wizard.start.first_year = 2022
             wizard.start.last_year = 2024
             wizard.start.method = 'mean'
+            wizard.start.scope = 'company'
             Seasonality = pool.get('prm.seasonality')
             seasonality, = Seasonality.create([wizard.get_values()])
             # (1 / 3 + 1 / 2) / 2
@@ -934,7 +954,19 @@ class PerformanceTestCase(unittest.TestCase):
             self.assertEqual(seasonality.total, 1)
             self.assertEqual(
                 seasonality.description,
-                "Mean of the shares of the revenue of 2023, 2024.")
+                "Mean of the shares of the revenue of 2023, 2024.\n"
+                "Without revenue, counted as zero: January 2023, "
+                + ', '.join(f"{m} 2023" for m in MONTHS[3:])
+                + ", January 2024, "
+                + ', '.join(f"{m} 2024" for m in MONTHS[3:]) + ".")
+            team, = pool.get('prm.team').create([
+                    {'name': "Direct", 'company': company.id}])
+            wizard.start.scope = 'team'
+            wizard.start.team = team
+            with self.assertRaisesRegex(
+                    SeasonalityError, "no revenue from 2022 to 2024"):
+                wizard.get_values()
+            wizard.start.scope = 'company'
             wizard.start.last_year = 2022
             with self.assertRaisesRegex(
                     SeasonalityError, "no revenue from 2022 to 2022"):
@@ -1253,7 +1285,8 @@ class PerformanceTestCase(unittest.TestCase):
                     with count_statements() as statements:
                         getattr(Action, button)(actions)
                     buttons.append(count(statements))
-                for button in ['approve', 'draft', 'approve', 'run', 'close']:
+                for button in [
+                        'approve', 'draft', 'approve', 'run', 'meet', 'close']:
                     with count_statements() as statements:
                         getattr(Plan, button)(plans)
                     buttons.append(count(statements))
@@ -1681,6 +1714,101 @@ class PerformanceTestCase(unittest.TestCase):
             copy, = Plan.copy([plan])
             self.assertEqual(copy.state, 'draft')
             self.assertEqual({a.state for a in copy.actions}, {'planned'})
+
+    @with_transaction()
+    def test_agenda(self):
+        "The agenda has what is late, due and done since the last meeting"
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        Plan = pool.get('prm.plan')
+        company = create_company()
+        today = dt.date.today()
+
+        def day(days):
+            return today + dt.timedelta(days=days)
+
+        with set_company(company):
+            plan, = Plan.create([{
+                        'company': company.id,
+                        'name': "PAC",
+                        'start_date': today,
+                        'end_date': today,
+                        }])
+            actions = Action.create([
+                    {'plan': plan.id, 'name': str(i), 'due_date': due}
+                    for i, due in enumerate([
+                            day(-1), day(0), day(7), day(8), None,
+                            day(0), day(0)])])
+            *_, week, older = actions
+            Action.do([week, older])
+            week.done_date, older.done_date = day(-7), day(-8)
+            Action.save([week, older])
+            agenda = ['late', 'due', 'due', None, None, 'done', None]
+            self.assertEqual([a.agenda for a in actions], agenda)
+            for clause, values in [
+                    (('=', 'due'), ['due']), (('=', None), [None]),
+                    (('in', ['late', 'done']), ['late', 'done'])]:
+                self.assertEqual(
+                    set(Action.search([('agenda', *clause)])),
+                    {a for a, v in zip(actions, agenda) if v in values})
+            Plan.approve([plan])
+            Plan.meet([plan])
+            self.assertEqual(plan.last_meeting, today)
+            self.assertEqual(
+                Action.search([('agenda', '=', 'done')]), [])
+            copy, = Plan.copy([plan])
+            self.assertIsNone(copy.last_meeting)
+
+    @with_transaction()
+    def test_action_revenue(self):
+        "The invoices of an action make what it has obtained"
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        Invoice = pool.get('account.invoice')
+        Plan = pool.get('prm.plan')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2024)
+            create_target(company, '300', '2024-01-01', '2024-03-31')
+            party, = create_parties()
+            plan, = Plan.create([{
+                        'company': company.id,
+                        'name': "PAC",
+                        'start_date': date('2024-01-01'),
+                        'end_date': date('2024-03-31'),
+                        }])
+            fair, offer, none = Action.create([{
+                        'plan': plan.id, 'name': name,
+                        'expected_revenue': D(90), 'fills': fills,
+                        'actual_revenue': D(5), 'hours_spent': D('1.5')}
+                    for name, fills in [
+                        ("Fair", ['1', '2', '3']), ("Offer", ['3']),
+                        ("None", [])]])
+            invoices = create_invoices(
+                company, (party, '2024-01-15', '100'),
+                (party, '2024-02-15', '60'), (party, '2024-02-16', '-11'))
+            Invoice.write(invoices, {'plan_action': fair.id})
+            fair, offer, none = actions = Action.browse([fair, offer, none])
+            self.assertEqual(
+                [a.invoiced_revenue for a in actions], [D(149), None, None])
+            self.assertEqual(
+                [a.obtained_revenue for a in actions], [D(149), D(5), D(5)])
+            self.assertEqual(plan.actual_revenue, D(159))
+            self.assertEqual(fair.hours, D('1.5'))
+            # January reaches the level: February and March are the troughs
+            self.assertEqual(
+                [a.troughs for a in actions], [2, 1, 0])
+            self.assertEqual(
+                [(a.trough_expected, a.trough_obtained) for a in actions],
+                [(D(45), D('74.50')), (D(90), D(5)), (None, None)])
+            march = pool.get('prm.smoothing').search([
+                    ('date', '=', date('2024-03-01'))])[0]
+            self.assertEqual(list(march.actions), [offer, fair])
+            fair.why = "No time"
+            fair.expected_revenue = D(200)
+            fair.save()
+            Action.abandon([fair])
+            self.assertEqual(fair.deferred_revenue, D(51))
 
     @with_transaction()
     def test_action_late(self):

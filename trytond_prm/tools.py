@@ -8,7 +8,8 @@ from sql import Cast, Expression, Literal, Null
 from sql.aggregate import Sum
 from sql.conditionals import Case, Coalesce
 from sql.functions import (
-    Abs, AtTimeZone, DateTrunc, Floor, Function, Mod, Round, Sign, Substring)
+    Abs, AtTimeZone, DateTrunc, Extract, Floor, Function, Mod, Round, Sign,
+    Substring)
 
 from trytond import backend
 from trytond.tools import timezone as tz
@@ -92,6 +93,13 @@ def sql_next_year(month):
     if backend.name == 'sqlite':
         return _Date(month, '+1 year')
     return Cast(month + Cast('1 year', 'INTERVAL'), 'DATE')
+
+
+def sql_hours(duration):
+    "SQL expression of the hours of a duration"
+    if backend.name == 'sqlite':
+        return duration / Literal(3600.0)
+    return Cast(Extract('EPOCH', duration), 'NUMERIC') / 3600
 
 
 def sql_exact(expression):

@@ -1,16 +1,27 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-from trytond.model import Index
+from trytond.model import Index, fields
 from trytond.pool import PoolMeta
+from trytond.pyson import Eval
 
 
 class Invoice(metaclass=PoolMeta):
     __name__ = 'account.invoice'
 
+    plan_action = fields.Many2One(
+        'prm.plan.action', "Sales Action", ondelete='RESTRICT',
+        domain=[('company', '=', Eval('company', -1))],
+        states={
+            'invisible': Eval('type') != 'out',
+            },
+        help="The action of the plan that has brought the invoice.")
+
     @classmethod
     def __setup__(cls):
         super().__setup__()
         t = cls.__table__()
+        # It is not accounting: it may be known after the post.
+        cls._check_modify_exclude.add('plan_action')
         cls._sql_indexes.add(
             Index(
                 t,

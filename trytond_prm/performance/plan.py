@@ -1,5 +1,6 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+import datetime as dt
 from collections import defaultdict
 from decimal import Decimal
 
@@ -17,11 +18,12 @@ from trytond.pyson import Eval, If, PYSONEncoder
 from trytond.transaction import Transaction
 from trytond.wizard import StateAction, Wizard
 
-from ..tools import sql_exact, sql_ratio, sql_sum
+from ..tools import sql_exact, sql_ratio, sql_sum, to_decimal
 from .exceptions import ActionStopError, PlanAccessError
 from .smoothing import smoothing
 
 _in = fields.SQL_OPERATORS['in']
+_WEEK = dt.timedelta(days=7)
 
 
 class Plan(Workflow, ModelSQL, ModelView):
@@ -89,7 +91,7 @@ class Plan(Workflow, ModelSQL, ModelView):
     actual_revenue = fields.Function(Monetary(
             "Actual Revenue", currency='currency', digits='currency',
             help="What the actions have brought."),
-        'get_amount')
+        'get_actual_revenue')
     level = fields.Function(Monetary(
             "Level", currency='currency', digits='currency',
             help="The highest monthly revenue target of the company over the "
@@ -101,6 +103,13 @@ class Plan(Workflow, ModelSQL, ModelView):
             help="The share of the level that the revenue of each month of "
             "the period fills: 100 % when no month is below the level."),
         'get_smoothing')
+    last_meeting = fields.Date(
+        "Last Meeting", readonly=True,
+        states={
+            'invisible': ~Eval('last_meeting'),
+            },
+        help="When the actions were last gone through together: "
+        "the agenda shows what has been done since.")
     focus = fields.Function(
         fields.Numeric(
             "Focus", digits=(1, 4),
@@ -163,6 +172,11 @@ class Plan(Workflow, ModelSQL, ModelView):
                     'icon': If(Eval('state') == 'closed',
                         'tryton-back', 'tryton-launch'),
                     },
+                'meet': {
+                    'invisible': ~Eval('state').in_(['approved', 'running']),
+                    'depends': ['state'],
+                    'icon': 'tryton-clock',
+                    },
                 'close': {
                     'invisible': Eval('state') != 'running',
                     'depends': ['state'],
@@ -206,7 +220,18 @@ class Plan(Workflow, ModelSQL, ModelView):
             for name, value in zip(names, values):
                 if value is not None:
                     amounts[name][plan] = currencies[plan].round(
-                        Decimal(str(value)))
+                        to_decimal(value))
+        return amounts
+
+    @classmethod
+    def get_actual_revenue(cls, plans, name):
+        pool = Pool()
+        Action = pool.get('prm.plan.action')
+        amounts = {p.id: p.currency.round(Decimal(0)) for p in plans}
+        for action in Action.search([
+                    ('plan', 'in', [p.id for p in plans]),
+                    ], order=[]):
+            amounts[action.plan.id] += action.obtained_revenue or 0
         return amounts
 
     @classmethod
@@ -222,18 +247,21 @@ class Plan(Workflow, ModelSQL, ModelView):
         pool = Pool()
         Action = pool.get('prm.plan.action')
         action = Action.__table__()
+        hours = Action.hours_query()
         cursor = Transaction().connection.cursor()
-        core = Case((action.core == Literal(True), action.hours_spent))
-        cursor.execute(*action.select(
+        core = Case((action.core == Literal(True), hours.hours))
+        cursor.execute(*action
+            .join(hours, condition=hours.action == action.id)
+            .select(
                 action.plan,
                 sql_ratio(
                     Sum(sql_exact(Coalesce(core, 0))),
-                    Sum(sql_exact(action.hours_spent))),
+                    Sum(sql_exact(hours.hours))),
                 where=_in(action.plan, [p.id for p in plans]),
                 group_by=[action.plan]))
         focus = dict.fromkeys(map(int, plans))
         focus.update(
-            (plan, Decimal(str(value)).quantize(Decimal('0.0001')))
+            (plan, to_decimal(value).quantize(Decimal('0.0001')))
             for plan, value in cursor if value is not None)
         return focus
 
@@ -283,8 +311,8 @@ class Plan(Workflow, ModelSQL, ModelView):
     @classmethod
     def copy(cls, plans, default=None):
         default = default.copy() if default is not None else {}
-        default.setdefault('approved_by', None)
-        default.setdefault('targets', None)
+        for name in ['approved_by', 'last_meeting', 'targets']:
+            default.setdefault(name, None)
         return super().copy(plans, default=default)
 
     @classmethod
@@ -306,6 +334,20 @@ class Plan(Workflow, ModelSQL, ModelView):
     @Workflow.transition('running')
     def run(cls, plans):
         pass
+
+    @classmethod
+    @ModelView.button
+    def meet(cls, plans):
+        "Date the meeting from which the agenda starts again"
+        pool = Pool()
+        Date = pool.get('ir.date')
+        by_company = defaultdict(list)
+        for plan in plans:
+            by_company[plan.company].append(plan)
+        for company, plans in by_company.items():
+            with Transaction().set_context(company=company.id):
+                today = Date.today()
+            cls.write(plans, {'last_meeting': today})
 
     @classmethod
     @ModelView.button
@@ -361,6 +403,17 @@ class PlanAction(Workflow, ModelSQL, ModelView):
         fields.Boolean(
             "Late", help="The due date is over and the action is not."),
         'get_late', searcher='search_late')
+    agenda = fields.Function(
+        fields.Selection([
+                (None, ""),
+                ('late', "Late"),
+                ('due', "Due"),
+                ('done', "Done"),
+                ], "Agenda", sort=False,
+            help="Why the action is on the agenda of the weekly meeting: it "
+            "is late, it is due in the next 7 days, or it has been done "
+            "since the last meeting of the plan or in the last 7 days."),
+        'get_agenda', searcher='search_agenda')
     budget = Monetary(
         "Budget", currency='currency', digits='currency', states=_states,
         domain=['OR', ('budget', '=', None), ('budget', '>=', 0)])
@@ -378,6 +431,32 @@ class PlanAction(Workflow, ModelSQL, ModelView):
         "Actual Revenue", currency='currency', digits='currency',
         help="What the action has brought so far, typed by the employee in "
         "charge.")
+    invoices = fields.One2Many(
+        'account.invoice', 'plan_action', "Invoices", readonly=True,
+        help="The customer invoices that the action has brought.")
+    invoiced_revenue = fields.Function(Monetary(
+            "Invoiced Revenue", currency='currency', digits='currency',
+            help="The posted lines of the invoices less the credit notes "
+            "that the action has brought; empty without any."),
+        'get_invoiced_revenue')
+    obtained_revenue = fields.Function(Monetary(
+            "Obtained Revenue", currency='currency', digits='currency',
+            help="The invoiced revenue, or the actual revenue that was typed "
+            "without any."),
+        'on_change_with_obtained_revenue')
+    troughs = fields.Function(
+        fields.Integer(
+            "Troughs", help="The months that the action fills and whose "
+            "revenue is below the level of the plan."),
+        'get_troughs')
+    trough_expected = fields.Function(Monetary(
+            "Expected by Trough", currency='currency', digits='currency',
+            help="The expected revenue divided by the number of troughs."),
+        'get_troughs')
+    trough_obtained = fields.Function(Monetary(
+            "Obtained by Trough", currency='currency', digits='currency',
+            help="The obtained revenue divided by the number of troughs."),
+        'get_troughs')
     deferred_revenue = fields.Function(Monetary(
             "Deferred Revenue", currency='currency', digits='currency',
             states={
@@ -391,6 +470,12 @@ class PlanAction(Workflow, ModelSQL, ModelView):
         domain=['OR', ('hours_spent', '=', None), ('hours_spent', '>=', 0)],
         help="The hours worked on the action so far, typed by the employee "
         "in charge.")
+    hours = fields.Function(
+        fields.Numeric(
+            "Hours", digits=(16, 2),
+            help="The hours spent that were typed and, where they are used, "
+            "those of the time sheets."),
+        'get_hours')
     fills = fields.MultiSelection(
         'get_months', "Fills", sort=False, states=_states,
         help="The months, during the plan, that the action must lift to the "
@@ -524,12 +609,96 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     def on_change_with_currency(self, name=None):
         return self.plan.currency if self.plan else None
 
-    @fields.depends('state', 'expected_revenue', 'actual_revenue')
+    @fields.depends('actual_revenue', 'invoiced_revenue')
+    def on_change_with_obtained_revenue(self, name=None):
+        if self.invoiced_revenue is not None:
+            return self.invoiced_revenue
+        return self.actual_revenue
+
+    @fields.depends(
+        'state', 'expected_revenue',
+        methods=['on_change_with_obtained_revenue'])
     def on_change_with_deferred_revenue(self, name=None):
         if self.state in {'shelved', 'abandoned'}:
+            obtained = self.on_change_with_obtained_revenue()
             return max(
                 (self.expected_revenue or Decimal(0))
-                - (self.actual_revenue or Decimal(0)), Decimal(0))
+                - (obtained or Decimal(0)), Decimal(0))
+
+    @classmethod
+    def get_invoiced_revenue(cls, actions, name):
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        Performance = pool.get('prm.performance')
+        invoice = Invoice.__table__()
+        lines = Performance.actual_query()
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*lines
+            .join(invoice, condition=lines.invoice == invoice.id)
+            .select(
+                invoice.plan_action,
+                sql_sum(lines.amount).as_('amount'),
+                where=_in(invoice.plan_action, [a.id for a in actions]),
+                group_by=[invoice.plan_action]))
+        amounts = dict.fromkeys(map(int, actions))
+        currencies = {a.id: a.currency for a in actions}
+        for action, amount in cursor:
+            amounts[action] = currencies[action].round(to_decimal(amount))
+        return amounts
+
+    @classmethod
+    def hours_query(cls):
+        """Return the SQL query of the hours spent on the actions
+
+        The columns are action and hours; an action may have several rows.
+        """
+        table = cls.__table__()
+        return table.select(
+            table.id.as_('action'), table.hours_spent.as_('hours'),
+            where=table.hours_spent != None)  # noqa: E711
+
+    @classmethod
+    def get_hours(cls, actions, name):
+        query = cls.hours_query()
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*query.select(
+                query.action, sql_sum(query.hours).as_('hours'),
+                where=_in(query.action, [a.id for a in actions]),
+                group_by=[query.action]))
+        hours = dict.fromkeys(map(int, actions))
+        hours.update(
+            (action, to_decimal(value).quantize(Decimal('0.01')))
+            for action, value in cursor)
+        return hours
+
+    @classmethod
+    def get_troughs(cls, actions, names):
+        pool = Pool()
+        Performance = pool.get('prm.performance')
+        plans = {a.plan for a in actions}
+        months = Performance.company_months(
+            {p.company for p in plans},
+            min(p.start_date for p in plans),
+            max(p.end_date for p in plans))
+        troughs = {
+            plan: {date for date, _ in smoothing([
+                        month for month in months[plan.company.id]
+                        if (plan.start_date.replace(day=1) <= month.date
+                            <= plan.end_date)]).troughs}
+            for plan in plans}
+        result = {name: {} for name in names}
+        for action in actions:
+            count = len(troughs[action.plan] & set(action.filled_dates))
+            for name, amount in [
+                    ('trough_expected', action.expected_revenue),
+                    ('trough_obtained', action.obtained_revenue)]:
+                if name in names:
+                    result[name][action.id] = (
+                        action.currency.round(amount / count)
+                        if count and amount is not None else None)
+            if 'troughs' in names:
+                result['troughs'][action.id] = count
+        return result
 
     @fields.depends('state')
     def on_change_with_calendar_color(self, name=None):
@@ -580,6 +749,45 @@ class PlanAction(Workflow, ModelSQL, ModelView):
             domain.append(not_late)
         return domain if wanted else [('id', '=', -1)]
 
+    @classmethod
+    def _agenda_query(cls):
+        "Return the query of the agenda of the actions, by identifier"
+        pool = Pool()
+        Date = pool.get('ir.date')
+        Plan = pool.get('prm.plan')
+        table = cls.__table__()
+        plan = Plan.__table__()
+        today = Date.today()
+        open_ = table.state.in_(['planned', 'running'])
+        agenda = Case(
+            (open_ & (table.due_date < today), 'late'),
+            (open_ & (table.due_date <= today + _WEEK), 'due'),
+            ((table.state == 'done')
+                & (table.done_date >= Coalesce(
+                        plan.last_meeting, today - _WEEK)), 'done'))
+        return (table
+            .join(plan, condition=table.plan == plan.id)
+            .select(
+                table.id.as_('id'),
+                cls.state.sql_cast(agenda).as_('agenda')))
+
+    @classmethod
+    def get_agenda(cls, actions, name):
+        query = cls._agenda_query()
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*query.select(
+                query.id, query.agenda,
+                where=_in(query.id, [a.id for a in actions])))
+        return dict(cursor)
+
+    @classmethod
+    def search_agenda(cls, name, clause):
+        _, operator, value = clause
+        query = cls._agenda_query()
+        Operator = fields.SQL_OPERATORS[operator]
+        return [('id', 'in', query.select(
+                    query.id, where=Operator(query.agenda, value)))]
+
     @property
     def filled_dates(self):
         "The first days of the months of the plan that the action fills"
@@ -614,7 +822,7 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     def copy(cls, actions, default=None):
         default = default.copy() if default is not None else {}
         for name in [
-                'cost', 'actual_revenue', 'hours_spent', 'why',
+                'cost', 'actual_revenue', 'hours_spent', 'why', 'invoices',
                 'stopped_date', 'done_date']:
             default.setdefault(name, None)
         return super().copy(actions, default=default)

@@ -227,6 +227,14 @@ class SeasonalityDerive(Wizard):
                 years=', '.join(
                     str(y) for y, amounts in sorted(years.items())
                     if any(a > 0 for a in amounts)))]
+        if missing := [
+                f"{names[month]} {year}"
+                for year, amounts in sorted(years.items())
+                if any(a > 0 for a in amounts)
+                for month, amount in enumerate(amounts, 1) if amount <= 0]:
+            description.append(gettext(
+                    'prm.msg_seasonality_derive_missing',
+                    months=', '.join(missing)))
         description += [
             gettext('prm.msg_seasonality_derive_outlier',
                 month=names[month], year=year)
@@ -248,12 +256,15 @@ class SeasonalityDerive(Wizard):
             year: [Decimal(0)] * 12
             for year in range(
                 self.start.first_year, self.start.last_year + 1)}
+        scope = self.start.scope
+        subject = getattr(self.start, scope)
         with Transaction().set_context(
-                scope='company', measure='revenue',
+                scope=scope, measure='revenue', **{scope: subject.id},
                 start_date=dt.date(self.start.first_year, 1, 1),
                 end_date=dt.date(self.start.last_year, 12, 31)):
             for month in Performance.search([
                         ('company', '=', self.start.company.id),
+                        ('actual', '!=', 0),
                         ]):
                 years[month.date.year][month.date.month - 1] = month.actual
         return years
@@ -265,6 +276,29 @@ class SeasonalityDeriveStart(ModelView):
 
     company = fields.Many2One('company.company', "Company", required=True)
     name = fields.Char("Name", required=True)
+    scope = fields.Selection([
+            ('company', "Company"),
+            ('team', "Team"),
+            ('category', "Product Category"),
+            ], "Scope", required=True, sort=False,
+        help="Whose revenue makes the seasonality.")
+    team = fields.Many2One(
+        'prm.team', "Team",
+        domain=[('company', '=', Eval('company', -1))],
+        states={
+            'invisible': Eval('scope') != 'team',
+            'required': Eval('scope') == 'team',
+            })
+    category = fields.Many2One(
+        'product.category', "Category",
+        states={
+            'invisible': Eval('scope') != 'category',
+            'required': Eval('scope') == 'category',
+            },
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'})
     first_year = fields.Integer(
         "First Year", required=True,
         domain=[
@@ -287,6 +321,10 @@ class SeasonalityDeriveStart(ModelView):
     @classmethod
     def default_company(cls):
         return Transaction().context.get('company')
+
+    @classmethod
+    def default_scope(cls):
+        return 'company'
 
     @classmethod
     def default_first_year(cls):

@@ -60,7 +60,9 @@ class SmoothingMonth(Report):
         help="The share of the level that the actual of the months of the "
         "period fills; what exceeds the level does not count.")
     actions = fields.Function(
-        fields.Many2Many('prm.plan.action', None, None, "Filling Actions"),
+        fields.Many2Many('prm.plan.action', None, None, "Filling Actions",
+            help="The actions that fill the month, the one that brings the "
+            "most by trough first."),
         'get_actions')
     expected = fields.Function(Monetary(
             "Expected", currency='currency', digits='currency',
@@ -69,7 +71,7 @@ class SmoothingMonth(Report):
         'get_actions')
     obtained = fields.Function(Monetary(
             "Obtained", currency='currency', digits='currency',
-            help="The actual revenue of the filling actions, each split "
+            help="The obtained revenue of the filling actions, each split "
             "equally between the months it fills."),
         'get_actions')
 
@@ -134,11 +136,12 @@ class SmoothingMonth(Report):
                             day=31)),
                     ('plan.end_date', '>=', min(dates)),
                     ('state', 'in', ['planned', 'running', 'done']),
-                    ],
-                order=[('expected_revenue', 'DESC NULLS LAST')])
+                    ])
         else:
             actions = []
-        for action in actions:
+        ranks = {a.id: a.trough_expected or Decimal(0) for a in actions}
+        for action in sorted(
+                actions, key=lambda a: ranks[a.id], reverse=True):
             dates = action.filled_dates
             if not dates:
                 continue
@@ -147,7 +150,7 @@ class SmoothingMonth(Report):
                         amount or Decimal(0), len(dates),
                         action.currency.round)
                     for amount in [
-                        action.expected_revenue, action.actual_revenue]))
+                        action.expected_revenue, action.obtained_revenue]))
             for date, expected, obtained in parts:
                 if month := company_months.get((action.company, date)):
                     result['actions'][month.id].append(action.id)

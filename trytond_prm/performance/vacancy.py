@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from dateutil.relativedelta import relativedelta
 
-from trytond.model import Index, ModelSQL, ModelView, fields
+from trytond.i18n import gettext
+from trytond.model import Index, ModelSQL, ModelView, Unique, fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 from trytond.pyson import Eval, If
@@ -17,6 +18,21 @@ from .target import month_weights
 _COMPONENTS = [
     'vacancy_cost', 'ramp_up_cost', 'lost_partners_cost', 'gestures_cost',
     'recruitment_cost']
+_SOURCES = [
+    'monthly_target_source', 'vacancy_source', 'ramp_up_source',
+    'lost_partners_source', 'gestures_source', 'recruitment_source',
+    'manager_source']
+
+
+def ramp_up_rates(months):
+    """Return the rate of each month of an even ramp up
+
+    It starts at nothing and ends at the whole: the rate of a month is the
+    one of its middle, (i - 1/2) / months for the month i, to 4 digits.
+    """
+    return [
+        round((Decimal(2 * i - 1)) / (2 * months), 4)
+        for i in range(1, months + 1)]
 
 
 class Vacancy(ModelSQL, ModelView):
@@ -49,6 +65,11 @@ class Vacancy(ModelSQL, ModelView):
         domain=[('ramp_up_months', '>=', 0)],
         help="The months that the replacement needs to sell as much as the "
         "employee who left.")
+    ramp_up = fields.One2Many(
+        'prm.vacancy.ramp_up', 'vacancy', "Ramp Up",
+        help="What the replacement sells each month compared to the monthly "
+        "target.\n"
+        "When it is computed without any, it rises evenly.")
     monthly_target = Monetary(
         "Monthly Target", currency='currency', digits='currency',
         help="The revenue that the position brings in a month.\n"
@@ -64,8 +85,8 @@ class Vacancy(ModelSQL, ModelView):
         help="The margin of the monthly target for the days without anybody.")
     ramp_up_cost = Monetary(
         "Cost of the Ramp Up", currency='currency', digits='currency',
-        help="Half of the margin of the monthly target for each month of the "
-        "ramp up: the replacement starts at nothing and rises evenly.")
+        help="The margin of what each month of the ramp up lacks to reach the "
+        "monthly target.")
     lost_partners_cost = Monetary(
         "Lost Partners", currency='currency', digits='currency',
         help="The margin of one year of the partners that the employee "
@@ -96,6 +117,16 @@ class Vacancy(ModelSQL, ModelView):
             "Total Cost", currency='currency', digits='currency',
             help="The sum of the components."),
         'on_change_with_total_cost')
+    monthly_target_source = fields.Char("Source of Monthly Target")
+    vacancy_source = fields.Char("Source of Vacancy")
+    ramp_up_source = fields.Char("Source of Ramp Up")
+    lost_partners_source = fields.Char("Source of Lost Partners")
+    gestures_source = fields.Char("Source of Gestures")
+    recruitment_source = fields.Char(
+        "Source of Recruitment",
+        help="For example the invoices of the agency.")
+    manager_source = fields.Char(
+        "Source of Manager Time", help="For example the time sheets.")
     notes = fields.Text(
         "Notes", help="Where the typed amounts come from.")
     currency = fields.Function(
@@ -182,7 +213,8 @@ class Vacancy(ModelSQL, ModelView):
     @classmethod
     def copy(cls, vacancies, default=None):
         default = default.copy() if default is not None else {}
-        for name in ['monthly_target', *_COMPONENTS]:
+        for name in [
+                'monthly_target', *_COMPONENTS, *_SOURCES, 'ramp_up']:
             default.setdefault(name, None)
         return super().copy(vacancies, default=default)
 
@@ -196,6 +228,8 @@ class Vacancy(ModelSQL, ModelView):
         """
         if not vacancies:
             return
+        pool = Pool()
+        RampUp = pool.get('prm.vacancy.ramp_up')
         targets = cls._get_monthly_targets(
             [v for v in vacancies if v.monthly_target is None])
         partners = cls._get_partners(vacancies)
@@ -204,7 +238,9 @@ class Vacancy(ModelSQL, ModelView):
         for vacancy in vacancies:
             round_ = vacancy.currency.round
             if vacancy.monthly_target is None:
-                vacancy.monthly_target = round_(targets[vacancy])
+                amount, message = targets[vacancy]
+                vacancy.monthly_target = round_(amount)
+                vacancy.monthly_target_source = gettext(message)
             margin = vacancy.monthly_target * vacancy.margin_rate
             first = vacancy.left_date + dt.timedelta(days=1)
             last = vacancy._last_vacant_day
@@ -212,17 +248,36 @@ class Vacancy(ModelSQL, ModelView):
             if first <= last:
                 months = sum(w for _, w in month_weights(first, last))
             vacancy.vacancy_cost = round_(margin * months)
-            vacancy.ramp_up_cost = round_(
-                margin * vacancy.ramp_up_months / 2
-                if vacancy.replaced_date else Decimal(0))
+            vacancy.vacancy_source = gettext(
+                'prm.msg_vacancy_source_vacancy',
+                months=round(months, 2), margin=round_(margin))
+            if not vacancy.ramp_up:
+                vacancy.ramp_up = [
+                    RampUp(month=i, rate=rate) for i, rate in enumerate(
+                        ramp_up_rates(vacancy.ramp_up_months), 1)]
+            lack = sum((1 - step.rate for step in vacancy.ramp_up), Decimal(0))
+            if not vacancy.replaced_date:
+                lack = Decimal(0)
+            vacancy.ramp_up_cost = round_(margin * lack)
+            vacancy.ramp_up_source = gettext(
+                'prm.msg_vacancy_source_vacancy',
+                months=round(lack, 2), margin=round_(margin))
             vacancy.lost_partners_cost = round_(
                 revenues[vacancy] * vacancy.margin_rate)
-            vacancy.gestures_cost = round_(gestures[vacancy])
+            vacancy.lost_partners_source = ', '.join(
+                p.rec_name for p in partners[vacancy] if vacancy._is_lost(p))
+            vacancy.gestures_cost = round_(
+                sum((a for _, a in gestures[vacancy]), Decimal(0)))
+            vacancy.gestures_source = ', '.join(
+                c.rec_name for c, _ in gestures[vacancy])
         cls.save(vacancies)
 
     @classmethod
     def _get_monthly_targets(cls, vacancies):
-        "Return the mean target, or revenue, of the 12 months by vacancy"
+        """Return the mean of the 12 months and its message by vacancy
+
+        It is the one of the targets, or of the revenue without target.
+        """
         pool = Pool()
         Performance = pool.get('prm.performance')
         TargetLine = pool.get('prm.target.line')
@@ -246,13 +301,15 @@ class Vacancy(ModelSQL, ModelView):
             revenues[employee].append((date, amount))
         result = {}
         for vacancy, (start, end) in zip(vacancies, periods):
-            for amounts in [targets, revenues]:
+            for amounts, message in [
+                    (targets, 'prm.msg_vacancy_source_targets'),
+                    (revenues, 'prm.msg_vacancy_source_revenues')]:
                 amounts = [
                     amount for date, amount in amounts[vacancy.employee.id]
                     if start <= date <= end]
                 if amounts:
                     break
-            result[vacancy] = sum(amounts, Decimal(0)) / 12
+            result[vacancy] = sum(amounts, Decimal(0)) / 12, message
         return result
 
     @classmethod
@@ -273,6 +330,12 @@ class Vacancy(ModelSQL, ModelView):
                 and (not m.end_date or m.end_date >= vacancy.left_date)]
             for vacancy in vacancies}
 
+    def _is_lost(self, partner):
+        "Test if the partner ended within 12 months after the leave"
+        return partner.state == 'ended' and (
+            self.left_date < partner.end_date
+            <= self.left_date + relativedelta(months=12))
+
     @classmethod
     def _get_revenues(cls, vacancies, partners):
         "Return the revenue of the year before of the lost ones by vacancy"
@@ -281,9 +344,7 @@ class Vacancy(ModelSQL, ModelView):
         lost = {
             vacancy: {
                 (p.company.id, p.party.id) for p in partners[vacancy]
-                if p.state == 'ended' and (
-                    vacancy.left_date < p.end_date
-                    <= vacancy.left_date + relativedelta(months=12))}
+                if vacancy._is_lost(p)}
             for vacancy in vacancies}
         parties = set().union(*lost.values())
         amounts = Performance.party_amounts(
@@ -300,7 +361,7 @@ class Vacancy(ModelSQL, ModelView):
 
     @classmethod
     def _get_gestures(cls, vacancies, partners):
-        "Return the gestures granted to the partners by vacancy"
+        "Return the gestures of the partners with their amount by vacancy"
         pool = Pool()
         Concession = pool.get('prm.concession')
         parties = {
@@ -315,13 +376,41 @@ class Vacancy(ModelSQL, ModelView):
                 ('date', '<=', max(v._last_ramp_up_day for v in vacancies)),
                 ])
         return {
-            vacancy: sum((
-                    (c.company_cost if c.kind == 'free_service'
-                        else c.company_amount) or Decimal(0)
-                    for c in concessions
-                    if c.kind != 'payment_delay'
-                    and c.company == vacancy.company
-                    and c.party in parties[vacancy]
-                    and (vacancy.left_date < c.date
-                        <= vacancy._last_ramp_up_day)), Decimal(0))
+            vacancy: [
+                (c, (c.company_cost if c.kind == 'free_service'
+                        else c.company_amount) or Decimal(0))
+                for c in concessions
+                if c.kind != 'payment_delay'
+                and c.company == vacancy.company
+                and c.party in parties[vacancy]
+                and (vacancy.left_date < c.date
+                    <= vacancy._last_ramp_up_day)]
             for vacancy in vacancies}
+
+
+class VacancyRampUp(ModelSQL, ModelView):
+    __name__ = 'prm.vacancy.ramp_up'
+    __string__ = "Vacancy Ramp Up"
+
+    vacancy = fields.Many2One(
+        'prm.vacancy', "Vacancy", required=True, ondelete='CASCADE')
+    month = fields.Integer(
+        "Month", required=True, domain=[('month', '>=', 1)],
+        help="The number of the month from the replacement.")
+    rate = fields.Numeric(
+        "Rate", digits=(1, 4), required=True,
+        domain=[('rate', '>=', 0), ('rate', '<=', 1)],
+        help="The part of the monthly target that the replacement sells.")
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        cls.__access__.add('vacancy')
+        cls._sql_constraints.append(
+            ('month_unique', Unique(t, t.vacancy, t.month),
+                'prm.msg_vacancy_ramp_up_month_unique'))
+        cls._order = [('vacancy', 'DESC'), ('month', 'ASC'), ('id', 'ASC')]
+
+    def get_rec_name(self, name):
+        return f"{self.vacancy.rec_name} {self.month}"
