@@ -9,6 +9,7 @@ from dateutil.relativedelta import relativedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trytond import backend
 from trytond.model.exceptions import AccessError
 from trytond.modules.account.tests import create_chart, get_fiscalyear
 from trytond.modules.account_invoice.tests import set_invoice_sequences
@@ -1302,6 +1303,24 @@ class PerformanceTestCase(unittest.TestCase):
             for few, many in zip(*counts):
                 self.assertLessEqual(many, few)
                 self.assertLessEqual(many, 30)
+
+    @unittest.skipIf(
+        backend.name != 'postgresql', "The plan is the one of PostgreSQL")
+    @with_transaction()
+    def test_plan_of_query(self):
+        "The indexes find the lines of the invoices of the period"
+        Performance = Pool().get('prm.performance')
+        cursor = Transaction().connection.cursor()
+        with Transaction().set_context(
+                scope='company', start_date=date('2024-01-01'),
+                end_date=date('2024-12-31')):
+            query = Performance.table_query()
+            query = query.select(query.id)
+        cursor.execute('SET LOCAL enable_seqscan TO off')
+        cursor.execute('EXPLAIN ' + str(query), query.params)
+        plan = '\n'.join(line for line, in cursor)
+        for table in ['account_invoice', 'account_move_line']:
+            self.assertNotIn(f'Seq Scan on {table} ', plan)
 
     @with_transaction()
     def test_target_change(self):

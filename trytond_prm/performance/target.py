@@ -13,7 +13,7 @@ from trytond.model import Index, ModelSQL, ModelView, Unique, fields, tree
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 from trytond.pyson import Eval, If, PYSONEncoder
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, without_check_access
 from trytond.wizard import Button, StateAction, StateView, Wizard
 
 from ..tools import sql_sum, to_decimal
@@ -473,7 +473,9 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
             before[target.id] for target in cls.browse(list(before))
             if Revision.get_values(target) != before[target.id]]
         if revised:
-            Revision.create(revised)
+            # Nobody may write what the target was
+            with without_check_access():
+                Revision.create(revised)
 
     @classmethod
     @ModelView.button
