@@ -910,12 +910,14 @@ class BuybackTestCase(unittest.TestCase):
     def test_currency(self, world):
         "The cents of the conversion go to the last line"
         pool = Pool()
+        Buyback = pool.get('prm.buyback')
         Configuration = pool.get('account.configuration')
         Journal = pool.get('account.journal')
         Line = pool.get('account.move.line')
         Move = pool.get('account.move')
         Period = pool.get('account.period')
         Rate = pool.get('currency.currency.rate')
+        Reconciliation = pool.get('account.move.reconciliation')
         chf = create_currency('CHF')
         create_rates = [
             (world.company.currency, '2007-01-01', '1'),
@@ -964,7 +966,14 @@ class BuybackTestCase(unittest.TestCase):
             Move.post([move])
             payment, = [
                 l for l in move.lines if l.account == world.payable]
-            Line.reconcile([payment, line], date=day)
+            Buyback.reconcile([buyback])
+            self.assertEqual(
+                [r.date for r in Reconciliation.search([
+                            ('lines', '=', payment.id)])], [day])
+        self.assertEqual(
+            {l.move.date for l in Line.search([
+                        ('account', '=', world.expense.id)])},
+            {date('2007-12-31'), date('2008-02-29')})
         world.process()
 
         self.assertEqual(

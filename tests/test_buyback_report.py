@@ -1,17 +1,20 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 import datetime as dt
+import threading
 import unittest
 from decimal import Decimal
 from pathlib import Path
 from unittest.mock import patch
 
+from trytond import backend
+from trytond.modules.company.tests import create_company, set_company
 from trytond.modules.prm.trytond_prm.associate import reminder
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module
-from trytond.transaction import Transaction
+from trytond.tests.test_tryton import DB_NAME, activate_module, drop_db
+from trytond.transaction import Transaction, TransactionError
 
-from .test_buyback import count_own, date, with_world
+from .test_buyback import World, count_own, date, with_world
 from .test_share_report import as_html
 from .tools import count_statements
 
@@ -252,3 +255,98 @@ class BuybackReportTestCase(unittest.TestCase):
         with count_statements() as many:
             self.assertEqual(len(self.send(Buyback.alert_overdue)[0]), 1)
         self.assertLessEqual(count_own(many), count_own(few) + 40)
+
+
+@unittest.skipIf(
+    backend.name == 'sqlite', "SQLite has only one connection in memory")
+class BuybackConcurrencyTestCase(unittest.TestCase):
+    "Test the scheduled tasks of the buybacks with several connections"
+
+    @classmethod
+    def setUpClass(cls):
+        activate_module('prm')
+        cls.addClassCleanup(drop_db)
+
+    def run_twice(self, company, method):
+        "Run the task while another one that has run it is not committed"
+        conflicts, errors = [], []
+        started = threading.Event()
+
+        def run(before=None, after=None):
+            extras = {}
+            while True:
+                with Transaction().start(
+                        DB_NAME, 1, context={'company': company},
+                        **extras) as transaction:
+                    Buyback = Pool().get('prm.buyback')
+                    try:
+                        Buyback.search([])
+                        if before:
+                            before()
+                        getattr(Buyback, method)()
+                        if after:
+                            after()
+                        transaction.commit()
+                    except TransactionError as e:
+                        transaction.rollback()
+                        e.fix(extras)
+                        continue
+                    except backend.DatabaseOperationalError:
+                        transaction.rollback()
+                        conflicts.append(method)
+                        continue
+                return
+
+        def run_second():
+            try:
+                run(before=started.set)
+            except Exception as e:
+                errors.append(e)
+
+        thread = threading.Thread(target=run_second)
+
+        def start_second():
+            if not started.is_set():
+                thread.start()
+                self.assertTrue(started.wait(30))
+
+        run(after=start_second)
+        thread.join(60)
+        self.assertFalse(thread.is_alive())
+        self.assertEqual(errors, [])
+        return conflicts
+
+    def test_tasks(self):
+        "The tasks do nothing twice when they run at the same time"
+        extras = {}
+        while True:
+            with Transaction().start(DB_NAME, 1, **extras) as transaction:
+                try:
+                    company = create_company()
+                    with set_company(company):
+                        world = World(company)
+                        User = Pool().get('res.user')
+                        user = User(1)
+                        user.email = 'admin@example.com'
+                        user.companies = [company]
+                        user.save()
+                        buyback = world.create(
+                            'running', title_transfer='effective')
+                    transaction.commit()
+                except TransactionError as e:
+                    transaction.rollback()
+                    e.fix(extras)
+                    continue
+            break
+
+        with patch.object(
+                reminder, 'send_message_transactional') as send_message:
+            for method in ['post_due_interest', 'alert_overdue']:
+                self.run_twice(company.id, method)
+            self.assertEqual(len(send_message.call_args_list), 1)
+        with Transaction().start(DB_NAME, 1):
+            BuybackMove = Pool().get('prm.buyback-account.move')
+            self.assertEqual(
+                BuybackMove.search([
+                        ('buyback', '=', buyback.id),
+                        ('kind', '=', 'interest')], count=True), 4)

@@ -102,23 +102,23 @@ class Buyback(metaclass=PoolMeta):
             language = user.language.code if user.language else None
             lang = Lang.get(language)
             title = gettext(message_id, language=language)
-            text = '\n'.join(
+            dues = [
                 gettext('prm.msg_buyback_due',
                     language=language,
                     instalment=i.rec_name,
                     amount=lang.currency(i.amount, i.currency),
                     date=lang.strftime(d))
-                for i, d in rows)
+                for i, d in rows]
             Instalment.notify_user(
-                [i for i, _ in rows], 'tryton-notification', title, text,
-                user=user)
+                [i for i, _ in rows], 'tryton-notification', title,
+                '; '.join(dues), user=user)
             if user.email:
                 message = EmailMessage()
                 from_ = config.get('email', 'from')
                 set_from_header(message, from_, from_)
                 message['To'] = format_address(user.email, user.name)
                 message['Subject'] = title
-                message.set_content(text)
+                message.set_content('\n'.join(dues))
                 send_message_transactional(message)
 
 
