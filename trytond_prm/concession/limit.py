@@ -344,7 +344,7 @@ class Concession(metaclass=PoolMeta):
                 approvable, 'tryton-notification',
                 gettext('prm.msg_concession_waiting',
                     count=len(approvable), language=language),
-                '\n'.join(names), user=user)
+                '; '.join(names), user=user)
 
     @classmethod
     @ModelView.button

@@ -111,7 +111,7 @@ class InteractionReminder(ModelSQL, ModelView):
             Interaction.notify_user(
                 records, 'tryton-notification',
                 gettext('prm.msg_interaction_reminder'),
-                '\n'.join(i.rec_name for i in records),
+                '; '.join(i.rec_name for i in records),
                 user=user)
 
 

@@ -292,7 +292,7 @@ class Agreement(Workflow, ModelSQL, ModelView):
             cls.notify_user(
                 records, 'tryton-warning',
                 gettext('prm.msg_agreement_notice'),
-                '\n'.join(a.rec_name for a in records),
+                '; '.join(a.rec_name for a in records),
                 user=user)
         if agreements:
             cls.write(agreements, {'noticed': today})
