@@ -16,7 +16,8 @@ from trytond.modules.company.tests import create_company, set_company
 from trytond.modules.prm.trytond_prm.exceptions import (
     PrintError, WorkflowAccessError)
 from trytond.modules.prm.trytond_prm.review.exceptions import (
-    ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError)
+    ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError,
+    ReviewRecipientError)
 from trytond.modules.prm.trytond_prm.review.review import FIGURES
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
@@ -318,7 +319,8 @@ class ReviewTestCase(unittest.TestCase):
     def test_comparison_incomplete(self):
         "A comparison needs its two dates"
         company = create_company()
-        with self.assertRaises(ReviewPeriodError) as cm:
+        with self.assertRaises(ReviewPeriodError,
+    ReviewRecipientError) as cm:
             new_review(
                 company, comparison='other',
                 compare_start_date=date('2007-01-01'), compare_end_date=None)
@@ -637,6 +639,98 @@ class ReviewTestCase(unittest.TestCase):
             self.assertEqual(
                 [row[3].value for row in rows],
                 ["Gross Revenue", 2000, 4321, 6321])
+
+    @with_transaction()
+    def test_send(self):
+        "A closed review is sent to each recipient in his language"
+        pool = Pool()
+        Email = pool.get('ir.email')
+        Lang = pool.get('ir.lang')
+        Party = pool.get('party.party')
+        Report = pool.get('prm.review', type='report')
+        Review = pool.get('prm.review')
+        company = create_company()
+        french, = Lang.search([('code', '=', 'fr')])
+        with set_company(company):
+            bank, lawyer = Party.create([{
+                        'name': name,
+                        'lang': language,
+                        'contact_mechanisms': [('create', [{
+                                        'type': 'email',
+                                        'value': f'{name}@example.com',
+                                        }])],
+                        } for name, language in [
+                        ('bank', None), ('lawyer', french.id)]])
+            mute = Party(name="mute")
+            mute.save()
+            review = new_review(
+                company, recipients=[('add', [bank.id, lawyer.id])])
+            Review.close([review])
+
+            languages = []
+
+            def execute(ids, data):
+                languages.append(Transaction().language)
+                return 'pdf', b'%PDF', False, "Review"
+
+            with unittest.mock.patch.object(Report, 'execute', execute), \
+                    unittest.mock.patch(
+                        'trytond.ir.email_.send_message_transactional'
+                        ) as send_message:
+                Review.send([review])
+
+            messages = {
+                m['To']: m for m, in (
+                    c.args for c in send_message.call_args_list)}
+            self.assertEqual(
+                set(messages),
+                {'bank <bank@example.com>', 'lawyer <lawyer@example.com>'})
+            self.assertEqual(sorted(languages), ['en', 'fr'])
+            for message in messages.values():
+                attachment, = message.iter_attachments()
+                self.assertEqual(attachment.get_content(), b'%PDF')
+            self.assertEqual(
+                {e.recipients for e in Email.search([
+                            ('resource', '=', str(review))])},
+                set(messages))
+            self.assertTrue(review.sent_at)
+
+            Review.write([review], {'recipients': [('add', [mute.id])]})
+            with self.assertRaises(ReviewRecipientError) as cm:
+                Review.send([review])
+            self.assertEqual(
+                cm.exception.message,
+                'You cannot send review "Half-year" because its recipient '
+                '"mute" has no e-mail.\n'
+                'Add an e-mail to the contact mechanisms of the party or '
+                'remove it from the recipients.')
+
+    @with_transaction()
+    def test_create_half_year(self):
+        "The draft of the last half-year is created once"
+        pool = Pool()
+        Party = pool.get('party.party')
+        Review = pool.get('prm.review')
+        company = create_company()
+        bank = Party(name="Bank")
+        bank.save()
+        with set_company(company), \
+                unittest.mock.patch.object(
+                    pool.get('ir.date'), 'today',
+                    return_value=date('2008-07-01')):
+            new_review(
+                company, date('2007-07-01'), date('2007-12-31'),
+                recipients=[('add', [bank.id])])
+
+            review, = Review.create_half_year()
+            self.assertEqual(Review.create_half_year(), [])
+
+        self.assertEqual(review.name, "2008 H1")
+        self.assertEqual(
+            (review.start_date, review.end_date), H1)
+        self.assertEqual(review.compare_start_date, date('2007-07-01'))
+        self.assertEqual(review.state, 'draft')
+        self.assertEqual(review.recipients, (bank,))
 
     @with_transaction()
     def test_plan_decision(self):

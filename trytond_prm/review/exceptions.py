@@ -1,6 +1,6 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-from trytond.exceptions import UserWarning
+from trytond.exceptions import UserError, UserWarning
 from trytond.model.exceptions import AccessError, ValidationError
 
 
@@ -9,6 +9,10 @@ class ReviewClosedError(AccessError):
 
 
 class ReviewPeriodError(ValidationError):
+    pass
+
+
+class ReviewRecipientError(UserError):
     pass
 
 

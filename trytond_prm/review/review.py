@@ -50,7 +50,7 @@ def _figure(name, string=None):
     return fields.Function(field, 'get_figures')
 
 
-def _half_year(date, shift=0):
+def half_year(date, shift=0):
     "Return the dates of the half-year of date, shifted by half-years"
     start = date.replace(month=1 if date.month <= 6 else 7, day=1)
     start += relativedelta(months=6 * shift)
@@ -298,11 +298,11 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
 
     @classmethod
     def default_start_date(cls):
-        return _half_year(Pool().get('ir.date').today(), -1)[0]
+        return half_year(Pool().get('ir.date').today(), -1)[0]
 
     @classmethod
     def default_end_date(cls):
-        return _half_year(Pool().get('ir.date').today(), -1)[1]
+        return half_year(Pool().get('ir.date').today(), -1)[1]
 
     @classmethod
     def default_comparison(cls):
@@ -310,11 +310,11 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
 
     @classmethod
     def default_compare_start_date(cls):
-        return _half_year(Pool().get('ir.date').today(), -2)[0]
+        return half_year(Pool().get('ir.date').today(), -2)[0]
 
     @classmethod
     def default_compare_end_date(cls):
-        return _half_year(Pool().get('ir.date').today(), -2)[1]
+        return half_year(Pool().get('ir.date').today(), -2)[1]
 
     @classmethod
     def default_state(cls):
@@ -868,8 +868,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         super().check_modification(
             mode, reviews, values=values, external=external)
         if mode == 'delete' or (
-                mode == 'write' and values.keys() - {
-                    'state', 'closed_at', 'closed_by'}):
+                mode == 'write' and values.keys() - cls._get_unfrozen()):
             message = (
                 'prm.msg_review_delete_closed' if mode == 'delete'
                 else 'prm.msg_review_modify_closed')
@@ -877,6 +876,11 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 if review.state == 'closed':
                     raise ReviewClosedError(
                         gettext(message, review=review.rec_name))
+
+    @classmethod
+    def _get_unfrozen(cls):
+        "Return the names of the fields that change when it is closed"
+        return {'state', 'closed_at', 'closed_by'}
 
     @classmethod
     def copy(cls, reviews, default=None):
