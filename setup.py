@@ -28,10 +28,12 @@ def require_module(name):
 requires = [
     f"trytond[weasyprint] {series}",
     require_module('account_fr'),
+    'lxml',
     'pygal',
     'python-dateutil',
     'python-sql >= 1.4',
     'tqdm',
+    'weasyprint',
     'XlsxWriter',
     ] + [
     require_module(d) for d in info['depends'].split()

@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 from openpyxl import load_workbook
 
 from trytond.modules.account.tests import create_chart, get_fiscalyear
-from trytond.modules.company.tests import create_company, set_company
+from trytond.modules.company.tests import (
+    create_company, create_employee, set_company)
+from trytond.modules.currency.tests import (
+    add_currency_rate, create_currency)
 from trytond.modules.prm.trytond_prm.exceptions import (
     PrintError, WorkflowAccessError)
 from trytond.modules.prm.trytond_prm.review.exceptions import (
     ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError,
-    ReviewRecipientError)
+    ReviewRateError, ReviewRecipientError)
 from trytond.modules.prm.trytond_prm.review.review import FIGURES
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
@@ -27,6 +30,7 @@ from .concession_tools import SetupMixin, with_setup
 from .tools import count_statements
 
 D = Decimal
+DAY = dt.timedelta(days=1)
 H1 = dt.date(2008, 1, 1), dt.date(2008, 6, 30)
 
 
@@ -320,7 +324,7 @@ class ReviewTestCase(unittest.TestCase):
         "A comparison needs its two dates"
         company = create_company()
         with self.assertRaises(ReviewPeriodError,
-    ReviewRecipientError) as cm:
+    ReviewRateError, ReviewRecipientError) as cm:
             new_review(
                 company, comparison='other',
                 compare_start_date=date('2007-01-01'), compare_end_date=None)
@@ -435,6 +439,83 @@ class ReviewTestCase(unittest.TestCase):
                     for log in Transaction().log_records
                     if log.event == 'transition'],
                 [(review, 'state:closed'), (review, 'state:draft')])
+
+    @with_transaction()
+    def test_consolidation(self):
+        "The amounts of the other companies are converted at their date"
+        pool = Pool()
+        Review = pool.get('prm.review')
+        User = pool.get('res.user')
+        company = create_company()
+        euro = create_currency('eur')
+        add_currency_rate(euro, D('0.5'), date('2008-01-01'))
+        add_currency_rate(euro, D('0.25'), date('2008-03-01'))
+        subsidiary = create_company("Subsidiary", currency=euro)
+        sister = create_company("Sister", currency=company.currency)
+        stranger = create_company("Stranger", currency=euro)
+        for other, amounts in [
+                (company, {'2008-01-31': '1'}),
+                (sister, {'2008-01-31': '2'}),
+                (subsidiary, {
+                        '2008-02-29': '10.01', '2008-03-01': '100.01'}),
+                (stranger, {'2008-01-31': '5000'})]:
+            with set_company(other):
+                setup_account(other, 2008)
+                for when, amount in amounts.items():
+                    post_revenue(other, when, amount)
+                interact(other, '2008-01-01 10:00', -1)
+        others = [('add', [subsidiary.id, sister.id])]
+        period = {
+            'comparison': 'other', 'compare_start_date': None,
+            'compare_end_date': None}
+
+        review = new_review(company, companies=others, **period)
+        alone = new_review(company, **period)
+
+        self.assertEqual(review.currency, company.currency)
+        self.assertEqual(review.gross_revenue, D('423.06'))
+        self.assertEqual(review.interactions, 3)
+        self.assertEqual(review.tension, 1)
+        self.assertEqual(review.unexplained, 0)
+        self.assertEqual(
+            sorted(d.amount for d in review.differences),
+            [D('-400.04'), D('-20.02'), -2, -1])
+        self.assertEqual(len(review.months), 5)
+        self.assertEqual(alone.gross_revenue, 1)
+        self.assertEqual(len(alone.differences), 1)
+        self.assertEqual(alone.interactions, 1)
+
+        Review.close([review])
+        add_currency_rate(euro, D('0.1'), date('2008-03-01') - DAY)
+        self.assertEqual(review.gross_revenue, D('423.06'))
+        self.assertEqual(
+            [(m.date.month, m.gross_revenue) for m in review.closed_months],
+            [(1, 3), (2, D('20.02')), (3, D('400.04'))])
+        self.assertTrue(review.changed)
+
+        user = User(
+            name="User", login='user', companies=[company.id],
+            company=company.id)
+        user.save()
+        with Transaction().set_user(user.id), \
+                Transaction().set_context(
+                    _check_access=True, company=company.id,
+                    companies=[company.id]):
+            Rule = pool.get('ir.rule')
+            self.assertEqual(
+                [r for r in Review.search(Rule.domain_get('prm.review'))],
+                [alone])
+
+        with self.assertRaises(ReviewRateError) as cm:
+            new_review(
+                company, date('2007-01-01'), date('2007-06-30'),
+                companies=others, **period)
+        self.assertEqual(
+            cm.exception.message,
+            'Review "Half-year" cannot convert the amounts because currency '
+            '"eur" has no rate on 01/01/2007.\n'
+            'Add a rate to the currency or remove its companies from the '
+            'review.')
 
     @with_transaction()
     def test_closed_modification(self):
@@ -837,6 +918,107 @@ class ReviewTestCase(unittest.TestCase):
                                     if not s.startswith('INSERT')]))
                 counts.append(count)
         self.assertEqual(counts[1], counts[2])
+
+
+class SeparationSeriesTestCase(SetupMixin, unittest.TestCase):
+    "Test the series around the milestones of a separation"
+    today = date('2008-12-31')
+
+    def set_up(self, setup):
+        pool = Pool()
+        Party = pool.get('party.party')
+        Partner = pool.get('prm.partner')
+        Reason = pool.get('prm.partner.end_reason')
+        Separation = pool.get('prm.separation')
+        parties = Party.create([
+                {'name': name, 'addresses': [('create', [{}])]}
+                for name in ["Faithful", "Silent", "Follower", "Leaver"]])
+        faithful, silent, follower, leaver = parties
+        employee = create_employee(setup.company, name="Successor")
+        partner, = Partner.create([{
+                    'company': setup.company.id,
+                    'party': follower.id,
+                    'manager': employee.id,
+                    'start_date': date('2008-01-01'),
+                    }])
+        Partner.onboard([partner])
+        Partner.activate([partner])
+        reason = Reason(name="Followed")
+        reason.save()
+        partner.end_date = date('2008-07-31')
+        partner.end_reason = reason
+        partner.save()
+        Partner.end([partner])
+        for party, month, amount in [
+                (faithful, 3, '100'), (silent, 3, '300'),
+                (follower, 4, '200'), (faithful, 7, '80')]:
+            setup.invoice(
+                (1, amount), party=party, date=dt.date(2008, month, 10))
+        separation, = Separation.create([{
+                    'company': setup.company.id,
+                    'party': leaver.id,
+                    'exposure_start': date('2008-01-01'),
+                    'exposure_end': date('2008-06-20'),
+                    'milestones': [('create', [
+                                {'kind': 'announcement',
+                                    'date': date('2008-06-20')},
+                                {'kind': 'last_payment',
+                                    'date': date('2008-08-01')},
+                                ])],
+                    'exposures': [('create', [{
+                                    'party': party.id,
+                                    'state': state,
+                                    'accepted_date': accepted,
+                                    'successor': employee.id,
+                                    } for party, state, accepted in [
+                                    (faithful, 'accepted',
+                                        date('2008-07-05')),
+                                    (silent, 'open', None)]])],
+                    }])
+        return separation, parties
+
+    @with_setup
+    def test_month(self, setup):
+        "The months are split by the milestones, which are drawn"
+        Month = Pool().get('prm.separation.month')
+        self.set_up(setup)
+
+        self.assertEqual([(
+                    m.date.month, m.phase, m.milestones, m.mark_revenue,
+                    m.before_revenue, m.during_revenue, m.after_revenue,
+                    m.partners_lost, m.exposure_handled, m.exposure_open)
+                for m in Month.search([])], [
+                (3, 'before', 0, None, 400, None, None, 0, None, None),
+                (4, 'before', 0, None, 200, None, None, 0, None, None),
+                (6, 'during', 1, 400, None, 0, None, 0, 0, 400),
+                (7, 'during', 0, None, None, 80, None, 1, 100, 300),
+                (8, 'during', 1, 400, None, 0, None, 0, 100, 300),
+                ])
+        self.assertEqual(
+            [m.milestone_names for m in Month.search([
+                        ('milestones', '>', 0)])],
+            ["Announcement", "Last Payment"])
+
+    @with_setup
+    def test_party(self, setup):
+        "The partners and customers of before are followed by revenue"
+        PartyRow = Pool().get('prm.separation.party')
+        _, (faithful, silent, follower, _) = self.set_up(setup)
+
+        rows = PartyRow.search([])
+
+        self.assertEqual([(
+                    r.party, r.revenue_before, r.revenue_since, r.change,
+                    r.lost, r.exposed) for r in rows], [
+                (silent, 300, 0, -300, True, True),
+                (follower, 200, 0, -200, True, False),
+                (faithful, 100, 80, -20, False, True),
+                ])
+        self.assertEqual(
+            [(r.end_date, r.end_reason and r.end_reason.name) for r in rows],
+            [(None, None), (date('2008-07-31'), "Followed"), (None, None)])
+        self.assertEqual(
+            len(PartyRow.search([('lost', '=', True)])), 2)
 
 
 months = st.integers(min_value=1, max_value=12)

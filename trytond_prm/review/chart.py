@@ -5,6 +5,7 @@
 They take plain labels and numbers. The shades, from dark to light, and the
 dashes tell the series apart, so that they can be read in black and white.
 """
+import datetime as dt
 import re
 
 import pygal
@@ -12,6 +13,8 @@ from pygal.style import Style
 
 DARK, MIDDLE, LIGHT = '#1f3a5f', '#7d93ad', '#c5d0dc'
 ACCENT = '#b5651d'
+_COLORS = DARK, ACCENT, MIDDLE, '#111111'
+_DASHES = None, '8,4', '2,4', '10,3,2,3'
 _FONT = 'DejaVu Sans, Liberation Sans, sans-serif'
 
 
@@ -84,18 +87,49 @@ def lines(labels, series, formatter, maximum=None):
                 v for _, values in series for v in values if v is not None),
             default=1)
     chart = _chart(
-        pygal.Line, (DARK, ACCENT, MIDDLE, '#111111'), formatter,
+        pygal.Line, _COLORS, formatter,
         height=230, range=(0, maximum),
         include_x_axis=True, margin_right=40,
         allow_interruptions=True, legend_at_bottom_columns=len(series))
     chart.x_labels = labels
     for (label, values), dash in zip(
-            series, [None, '8,4', '2,4', '10,3,2,3']):
+            series, _DASHES):
         stroke = {'width': 3}
         if dash:
             stroke['dasharray'] = dash
         chart.add(
             label, values, stroke_style=stroke, dots_size=4)
+    return _render(chart)
+
+
+def series(dates, series, marks, formatter, maximum=None):
+    """Return the (label, values) by month, with the marks on the time line
+
+    The marks are (letter, date), drawn as vertical lines.
+    """
+    middle = dt.timedelta(days=14)
+    values = [float(v) for _, vs in series for v in vs if v is not None]
+    if maximum is None:
+        maximum = 1.15 * max(values, default=1) or 1
+    chart = _chart(
+        pygal.DateLine, (*_COLORS[:len(series)], *['#444444'] * len(marks)),
+        formatter, height=250, range=(0, maximum), margin_right=30,
+        include_x_axis=True, print_labels=True,
+        x_value_formatter=lambda date: date.strftime('%m/%y'),
+        legend_at_bottom_columns=len(series))
+    chart.x_labels = dates[::max(1, len(dates) // 12)]
+    for (label, values), dash in zip(series, _DASHES):
+        stroke = {'width': 3}
+        if dash:
+            stroke['dasharray'] = dash
+        chart.add(label, [
+                (date + middle, float(value))
+                for date, value in zip(dates, values) if value is not None],
+            stroke_style=stroke, dots_size=3)
+    for letter, date in marks:
+        chart.add(None, [
+                (date, 0), {'value': (date, maximum), 'label': letter}],
+            stroke_style={'width': 1.5, 'dasharray': '3,3'}, dots_size=1)
     return _render(chart)
 
 

@@ -9,6 +9,7 @@ from trytond.pool import Pool
 
 from ..model import AmountsMixin
 from ..tools import sql_sum
+from .consolidation import converted_query
 
 # The first identifier of the differences of drafts, beyond any record
 _BASE = 2 ** 31
@@ -87,12 +88,13 @@ class Difference(_Difference):
         """
         Review = Pool().get('prm.review')
         review = Review.__table__()
+        items = converted_query(items, ['ledger', 'figure'])
         ledger = sql_sum(items.ledger)
         figure = sql_sum(items.figure)
         amount = sql_sum(items.figure - items.ledger)
         return (review
             .join(items,
-                condition=(items.company == review.company)
+                condition=(items.review == review.id)
                 & (items.date >= review.start_date)
                 & (items.date <= review.end_date))
             .select(

@@ -12,6 +12,10 @@ class ReviewPeriodError(ValidationError):
     pass
 
 
+class ReviewRateError(ValidationError):
+    pass
+
+
 class ReviewRecipientError(UserError):
     pass
 

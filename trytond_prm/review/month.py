@@ -82,6 +82,8 @@ class Figures(ModelSQL):
         "Weighted Pipeline", currency='currency', digits='currency',
         help="The amount of the open opportunities times their probability, "
         "by expected month.")
+    partners_lost = fields.Integer(
+        "Partners Lost", help="The number of partners that ended.")
     interactions = fields.Integer(
         "Interactions", help="The number of interactions done.")
     tension = fields.Numeric(
@@ -150,6 +152,7 @@ class Month(AmountsMixin, Figures, ModelView):
         Company = pool.get('company.company')
         Concession = pool.get('prm.concession')
         Interaction = pool.get('prm.interaction')
+        Partner = pool.get('prm.partner')
         Payment = pool.get('prm.buyback.payment')
         Performance = pool.get('prm.performance')
         Pipeline = pool.get('prm.pipeline')
@@ -209,6 +212,15 @@ class Month(AmountsMixin, Figures, ModelView):
                 where=restrict(
                     (interaction.state == 'done') & nearby,
                     interaction.company, local_date)))
+        partner = Partner.__table__()
+        lost = partner.select(
+            partner.company.as_('company'),
+            partner.end_date.as_('date'),
+            Literal('lost').as_('measure'),
+            Literal(1).as_('value'),
+            where=restrict(
+                partner.state == 'ended',
+                partner.company, partner.end_date))
         return Union(
             select('ledger', cls.ledger_query()),
             select('booked', Concession.booked_query()),
@@ -219,6 +231,7 @@ class Month(AmountsMixin, Figures, ModelView):
             target,
             select('pipeline', Pipeline.__table__(), 'weighted_amount'),
             tension,
+            lost,
             all_=True)
 
     @classmethod
@@ -288,6 +301,8 @@ class Month(AmountsMixin, Figures, ModelView):
                 total(['actual'])
                 / NullIf(total(['target'], empty=True), 0), 4),
             'weighted_pipeline': total(['pipeline']),
+            'partners_lost': Count(
+                Case((items.measure == 'lost', items.value))),
             'interactions': Count(
                 Case((items.measure.in_(POPULATIONS), items.value))),
             'tension': tension(POPULATIONS),

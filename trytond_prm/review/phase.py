@@ -1,7 +1,7 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 from sql import Literal
-from sql.aggregate import Count, Max, Min
+from sql.aggregate import Count
 from sql.conditionals import Case
 
 from trytond.model import ModelView, fields
@@ -9,10 +9,9 @@ from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 from trytond.transaction import Transaction
 
-from ..tools import sql_month
 from .month import Figures
+from .separation import PHASES, phase_rows
 
-_PHASES = ['before', 'during', 'after']
 _MONTHLY = 'monthly_'
 
 
@@ -26,8 +25,8 @@ class Phase(Figures, ModelView):
             ('during', "During"),
             ('after', "After"),
             ], "Phase", sort=False,
-        help="The months with a day between the first and the last milestone "
-        "are during the separation.")
+        help="The months from the one of the first milestone to the one of "
+        "the last payment are during the separation.")
     months = fields.Integer(
         "Months", help="The number of months that have anything.")
     monthly_gross_revenue = fields.Function(Monetary(
@@ -53,40 +52,17 @@ class Phase(Figures, ModelView):
     def table_query(cls):
         pool = Pool()
         Date = pool.get('ir.date')
-        Milestone = pool.get('prm.separation.milestone')
         Month = pool.get('prm.review.month')
-        Separation = pool.get('prm.separation')
         context = Transaction().context
-        items = Month.items(
-            start_date=context.get('start_date'),
-            end_date=context.get('end_date') or Date.today())
-        milestone = Milestone.__table__()
-        separation = Separation.__table__()
-        periods = (separation
-            .join(milestone, condition=milestone.separation == separation.id)
-            .select(
-                separation.id.as_('separation'),
-                separation.company.as_('company'),
-                sql_month(Min(milestone.date)).as_('start_month'),
-                sql_month(Max(milestone.date)).as_('end_month'),
-                group_by=[separation.id, separation.company]))
-        month = sql_month(items.date)
-        rows = (periods
-            .join(items, condition=items.company == periods.company)
-            .select(
-                periods.separation, periods.company,
-                Case(
-                    (month < periods.start_month, 0),
-                    (month <= periods.end_month, 1),
-                    else_=2).as_('phase'),
-                month.as_('date'), items.measure, items.value))
+        rows = phase_rows(
+            context.get('start_date'), context.get('end_date') or Date.today())
         return rows.select(
-            (rows.separation * Literal(len(_PHASES)) + rows.phase).as_('id'),
+            (rows.separation * Literal(len(PHASES)) + rows.phase).as_('id'),
             rows.separation,
             rows.company,
             Case(
                 *((rows.phase == i, phase)
-                    for i, phase in enumerate(_PHASES))).as_('phase'),
+                    for i, phase in enumerate(PHASES))).as_('phase'),
             Count(
                 # A target or an expected deal does not make a month happen
                 Case((~rows.measure.in_(['target', 'pipeline']), rows.date)),

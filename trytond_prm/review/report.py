@@ -1,29 +1,31 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+import base64
 from decimal import Decimal
 from itertools import groupby
+from string import ascii_uppercase
 
-from genshi.input import XML
+import weasyprint
 
 from trytond.i18n import gettext
 from trytond.pool import Pool
 
 from ..report import PDFReport
-from . import chart
+from . import chart, odt
 
 FIGURES = [
     'gross_revenue', 'concessions', 'concession_rate', 'net_revenue',
     'buyback_principal', 'buyback_interest', 'buyback_paid',
     'imputed_revenue', 'actual',
-    'target', 'attainment', 'interactions', 'tension_customer',
-    'tension_partner', 'tension_staff']
+    'target', 'attainment', 'weighted_pipeline', 'partners_lost',
+    'interactions', 'tension_customer', 'tension_partner', 'tension_staff']
 MONTHS = [
     'gross_revenue', 'concessions', 'net_revenue', 'buyback_paid',
     'imputed_revenue', 'target']
 PHASES = [
     'monthly_gross_revenue', 'monthly_concessions',
     'monthly_imputed_revenue', 'tension_customer', 'tension_partner',
-    'tension_staff']
+    'tension_staff', 'partners_lost']
 LEDGER = ['ledger_revenue', 'booked_concessions']
 
 
@@ -33,7 +35,9 @@ class ReviewReport(PDFReport):
     @classmethod
     def get_context(cls, records, header, data):
         pool = Pool()
+        Currency = pool.get('currency.currency')
         FieldAccess = pool.get('ir.model.field.access')
+        Cost = pool.get('prm.separation.cost')
         Finding = pool.get('prm.review.finding')
         Lang = pool.get('ir.lang')
         Milestone = pool.get('prm.separation.milestone')
@@ -53,11 +57,12 @@ class ReviewReport(PDFReport):
         def selection(Model, name):
             return dict(Model.fields_get([name])[name]['selection'])
 
-        def money(value, digits=None):
+        def money(value, digits=None, currency=None):
             if value is None:
                 return '–'
             return lang.currency(
-                value, review.currency, grouping=True, digits=digits)
+                value, Currency(currency) if currency else review.currency,
+                grouping=True, digits=digits)
 
         def units(value):
             return money(Decimal(round(value)), digits=0)
@@ -77,7 +82,7 @@ class ReviewReport(PDFReport):
             if value is None:
                 return '–'
             field = getattr(Review, name)._field
-            if name == 'interactions':
+            if name in {'interactions', 'partners_lost'}:
                 return lang.format_number(value)
             if field._type == 'numeric' and not hasattr(field, 'currency'):
                 return percent(value)
@@ -105,14 +110,26 @@ class ReviewReport(PDFReport):
             figures=[figure(n) for n in names], number=lang.format_number,
             kinds=selection(Milestone, 'kind'),
             phases=[
-                (party, list(phases)) for party, phases in groupby(
-                    document['phases'], key=lambda p: p['party'])],
+                (*key, list(phases)) for key, phases in groupby(
+                    document['phases'],
+                    key=lambda p: (p['separation'], p['party']))],
+            letters=dict(zip(
+                    range(len(document['milestones'])), ascii_uppercase)),
             phase_names=[
                 n for n in PHASES if staff or n != 'tension_staff'],
             phase_labels={
                 n: d['string'] for n, d in Phase.fields_get(PHASES).items()},
             phase_kinds=selection(Phase, 'phase'),
             states=selection(Review, 'state'),
+            cost_kinds=selection(Cost, 'kind'),
+            lost={
+                i: list(rows) for i, rows in groupby(
+                    document['parties'], key=lambda p: p['separation'])},
+            years={
+                i: list(rows) for i, rows in groupby(
+                    document['years'], key=lambda y: y['separation'])},
+            exposures=cls._exposures(document),
+            pipeline=cls._pipeline(document),
             finding_kinds=selection(Finding, 'kind'),
             findings={
                 k: [f for f in review.findings if f.kind == k]
@@ -128,7 +145,16 @@ class ReviewReport(PDFReport):
                 r['amount'] for r in document['concessions']
                 if r['separation']), Decimal(0))
         other = review.concessions - concessions
+        turnover, unfinished = (
+            sum((
+                    r['amount'] for r in document.get('costs', [])
+                    if r['kind'] == kind), Decimal(0))
+            for kind in ['turnover', 'unfinished'])
         return {
+            'turnover': turnover,
+            'unfinished': unfinished,
+            'total': (
+                concessions + review.buyback_paid + turnover + unfinished),
             'concessions': concessions,
             'other_concessions': other,
             'activity': review.gross_revenue - other,
@@ -136,13 +162,56 @@ class ReviewReport(PDFReport):
             }
 
     @classmethod
+    def _exposures(cls, document):
+        "Return what is not yet handled at the end by separation"
+        return {
+            row['separation']: row['exposure_open']
+            for row in document['series'] if row['exposure_open']}
+
+    @classmethod
+    def _pipeline(cls, document):
+        "Return what is ahead, what was ahead before and the change"
+        ahead = sum(
+            (r['weighted_amount'] or 0 for r in document['pipeline']),
+            Decimal(0))
+        before = document['pipeline_before']
+        if not ahead and not before:
+            return None
+        return {
+            'ahead': ahead,
+            'before': before['weighted_amount'] if before else None,
+            'name': before['name'] if before else None,
+            'change': ahead - before['weighted_amount'] if before else None,
+            }
+
+    @classmethod
+    def convert(cls, report, data, **kwargs):
+        "Convert the page, that has no other resource than its own charts"
+        if report.template_extension == 'html':
+            if report.extension == 'pdf':
+                return 'pdf', weasyprint.HTML(
+                    string=data,
+                    url_fetcher=weasyprint.URLFetcher(
+                        allowed_protocols={'data'}),
+                    ).write_pdf(pdf_variant='pdf/ua-1')
+            elif report.extension == 'odt':
+                return 'odt', odt.from_html(data)
+        return super().convert(report, data, **kwargs)
+
+    @classmethod
     def _charts(
             cls, review, document, months, labels, names, units, percent):
-        x_labels = [date.strftime('%m/%y') for date, _ in months]
+        # The compared months and those of the review do not follow
+        first = review.start_date.replace(day=1)
+        split = [d < first for d, _ in months].count(True)
+        if 0 < split < len(months):
+            months = [*months[:split], (None, {}), *months[split:]]
+        x_labels = [
+            date.strftime('%m/%y') if date else '' for date, _ in months]
 
         def series(names):
             return [
-                (labels[n], [values[n] for _, values in months])
+                (labels[n], [values.get(n) for _, values in months])
                 for n in names]
 
         charts = {
@@ -172,9 +241,32 @@ class ReviewReport(PDFReport):
                 series([n for n in names if n.startswith('tension_')]),
                 percent, 1),
             }
+        for separation, rows in groupby(
+                document['series'], key=lambda r: r['separation']):
+            rows = list(rows)
+            dates = [r['date'] for r in rows]
+            marks = [
+                (letter, m['date']) for letter, m in zip(
+                    ascii_uppercase, document['milestones'])
+                if m['separation'] == separation]
+            for name, columns, formatter in [
+                    ('revenue', [
+                            'gross_revenue', 'imputed_revenue',
+                            'weighted_pipeline'], units),
+                    ('cost', ['concessions', 'buyback_paid'], units),
+                    ('tension', [
+                            n for n in names if n.startswith('tension_')],
+                        percent)]:
+                charts[name, separation] = chart.series(
+                    dates, [
+                        (labels[n], [r[n] for r in rows]) for n in columns
+                        if any(r[n] for r in rows)],
+                    marks, formatter)
         if document['concessions']:
             charts['concessions'] = chart.shares(
                 [(r['reason'], r['amount'])
                     for r in document['concessions']], units)
-        # As elements because the translation of the template escapes markup
-        return {n: XML(svg) for n, svg in charts.items()}
+        return {
+            n: 'data:image/svg+xml;base64,%s' % base64.b64encode(
+                svg.encode('utf-8')).decode('ascii')
+            for n, svg in charts.items()}

@@ -24,6 +24,7 @@ from ..model import WorkflowAccessMixin
 from ..performance.smoothing import Month as TargetMonth
 from ..performance.smoothing import smoothing
 from ..tools import sql_month
+from .consolidation import converted_query
 from .exceptions import (
     ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError)
 from .month import Figures
@@ -35,8 +36,8 @@ FIGURES = [
     'ledger_revenue', 'booked_concessions', 'gross_revenue', 'concessions',
     'net_revenue', 'concession_rate', 'buyback_principal',
     'buyback_interest', 'buyback_paid', 'imputed_revenue', 'actual', 'target',
-    'attainment', 'weighted_pipeline', 'interactions', 'tension',
-    'tension_customer', 'tension_partner', 'tension_staff']
+    'attainment', 'weighted_pipeline', 'partners_lost', 'interactions',
+    'tension', 'tension_customer', 'tension_partner', 'tension_staff']
 # They are not zero without anything
 _EMPTY = {
     'concession_rate', 'target', 'attainment', 'tension', 'tension_customer',
@@ -155,6 +156,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     target = _figure('target')
     attainment = _figure('attainment')
     weighted_pipeline = _figure('weighted_pipeline')
+    partners_lost = _figure('partners_lost')
     interactions = _figure('interactions')
     tension = _figure('tension')
     tension_customer = _figure('tension_customer')
@@ -185,6 +187,8 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         'attainment', "Compared Attainment")
     compare_weighted_pipeline = _figure(
         'weighted_pipeline', "Compared Weighted Pipeline")
+    compare_partners_lost = _figure(
+        'partners_lost', "Compared Partners Lost")
     compare_interactions = _figure(
         'interactions', "Compared Interactions")
     compare_tension = _figure(
@@ -207,6 +211,13 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 },
             depends={'start_date', 'end_date'}),
         'get_months')
+    costs = fields.Function(fields.Many2Many(
+            'prm.separation.cost', None, None, "Costs of Separation",
+            states={
+                'invisible': Eval('state') != 'draft',
+                },
+            help="What the separations cost in the period, by document."),
+        'get_costs')
     snapshots = fields.One2Many(
         'prm.review.snapshot', 'review', "Snapshots", readonly=True)
     closed_months = fields.One2Many(
@@ -408,14 +419,12 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         periods = Union(
             review.select(
                 review.id.as_('review'),
-                review.company.as_('company'),
                 Literal('period').as_('kind'),
                 review.start_date.as_('start_date'),
                 review.end_date.as_('end_date'),
                 where=where),
             review.select(
                 review.id.as_('review'),
-                review.company.as_('company'),
                 Literal('comparison').as_('kind'),
                 review.compare_start_date.as_('start_date'),
                 review.compare_end_date.as_('end_date'),
@@ -425,10 +434,13 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             all_=True)
         items = Month.items(
             start_date=min(dates), end_date=max(dates),
-            companies=list({r.company.id for r in reviews}))
+            companies=list({c.id for r in reviews for c in r.all_companies}))
+        items = converted_query(
+            items, ['value'], lambda column: fields.SQL_OPERATORS['in'](
+                column, [r.id for r in reviews]))
         rows = (periods
             .join(items,
-                condition=(items.company == periods.company)
+                condition=(items.review == periods.review)
                 & (items.date >= periods.start_date)
                 & (items.date <= periods.end_date))
             .select(
@@ -506,16 +518,37 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             with Transaction().set_context(
                     start_date=start_date, end_date=end_date):
                 for month in Month.search([
-                            ('company', 'in',
-                                list({r.company.id for r in drafts})),
-                            ], order=[('date', 'ASC')]):
-                    companies[month.company.id].append(month)
+                            ('company', 'in', list({
+                                        c.id for r in drafts
+                                        for c in r.all_companies})),
+                            ], order=[('date', 'ASC'), ('company', 'ASC')]):
+                    companies[month.company].append(month)
             for review in drafts:
                 start = review.start_date.replace(day=1)
                 months[review.id] = [
-                    m.id for m in companies[review.company.id]
+                    m.id for c in review.all_companies for m in companies[c]
                     if start <= m.date <= review.end_date]
         return months
+
+    @classmethod
+    def get_costs(cls, reviews, name):
+        Cost = Pool().get('prm.separation.cost')
+        costs = {r.id: [] for r in reviews}
+        drafts = [r for r in reviews if r.state == 'draft']
+        if drafts:
+            for cost in Cost.search([
+                        ('company', 'in', list({
+                                    c.id for r in drafts
+                                    for c in r.all_companies})),
+                        ('date', '>=', min(r.start_date for r in drafts)),
+                        ('date', '<=', max(r.end_date for r in drafts)),
+                        ], order=[('date', 'ASC'), ('id', 'ASC')]):
+                for review in drafts:
+                    if (cost.company in review.all_companies
+                            and review.start_date <= cost.date
+                            <= review.end_date):
+                        costs[review.id].append(cost.id)
+        return costs
 
     @classmethod
     def get_changes(cls, reviews, names):
@@ -578,7 +611,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         documents = {r.id: {} for r in reviews}
         if not reviews:
             return documents
-        companies = list({r.company.id for r in reviews})
+        companies = list({c.id for r in reviews for c in r.all_companies})
         start_date = min(
             min(r.start_date, r.compare_start_date or r.start_date)
             for r in reviews)
@@ -592,23 +625,32 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 ('pipeline', cls._document_pipeline(companies, start_date)),
                 ('buybacks', cls._document_buybacks(companies, end_date)),
                 ('phases', cls._document_phases(companies, end_date)),
+                ('series', cls._document_series(companies, end_date)),
+                ('parties', cls._document_parties(companies)),
+                ('costs', cls._document_costs(companies, end_date)),
+                ('years', cls._document_years(companies, end_date)),
                 ]:
             for review in reviews:
                 documents[review.id][name] = [
-                    row for company, test, row in rows
-                    if company == review.company and test(review)]
+                    cls._converted(review, company, row)
+                    for company, test, row in rows
+                    if company in review.all_companies and test(review)]
+        before = cls._pipelines_before(reviews)
         for review in reviews:
             document = documents[review.id]
             document['milestones'] = cls._with_separation(
                 review, document['milestones'])
             separations = {m['separation'] for m in document['milestones']}
-            document['phases'] = [
-                p for p in document['phases']
-                if p['separation'] in separations]
+            for name in ['phases', 'series', 'parties', 'years']:
+                document[name] = [
+                    p for p in document[name]
+                    if p['separation'] in separations]
+            document['pipeline_before'] = before.get(review.id)
             document['concessions'] = cls._by_reason(
                 review, document['concessions'])
             document['buybacks'] = cls._paid_until(
                 review, document['buybacks'])
+            document['pipeline'] = cls._by_month(document['pipeline'])
             level, value, troughs = smoothing([
                     TargetMonth(date, values['target'], values['actual'])
                     for (id_, kind, date), values in sorted(
@@ -621,6 +663,38 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 'missing': sum((a for _, a in troughs), Decimal(0)),
                 }
         return documents
+
+    @classmethod
+    def _converted(cls, review, company, row):
+        """Return the row with its amounts in the currency of the review
+
+        Those of its keys which are in amounts are converted at its date, or
+        at the end of the review when it is later or empty.
+        """
+        row = row.copy()
+        row['company'] = company.rec_name
+        row['currency'] = company.currency.id
+        names = row.pop('amounts', [])
+        if names:
+            date = min(row.get('date') or review.end_date, review.end_date)
+            for name in names:
+                row[name] = review.convert(row[name], company, date)
+            row['currency'] = review.currency.id
+        return row
+
+    @classmethod
+    def _by_month(cls, rows):
+        "Sum the pipelines of the companies"
+        months = {}
+        for row in rows:
+            month = months.setdefault(row['date'], {
+                    'date': row['date'],
+                    'amount': Decimal(0),
+                    'weighted_amount': Decimal(0),
+                    })
+            for name in ['amount', 'weighted_amount']:
+                month[name] += row[name] or 0
+        return [months[d] for d in sorted(months)]
 
     @classmethod
     def _document_milestones(cls, companies, end_date):
@@ -662,7 +736,9 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     r.start_date <= c.imputation_date <= r.end_date), {
                     'reason': c.reason.rec_name,
                     'separation': bool(c.reason.separation),
+                    'date': c.imputation_date,
                     'amount': c.company.currency.round(amounts[c.id]),
+                    'amounts': ['amount'],
                     }) for c in Concession.browse(list(amounts))]
 
     @classmethod
@@ -671,8 +747,8 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         names = [
             'separation', 'phase', 'months', 'monthly_gross_revenue',
             'monthly_concessions', 'monthly_net_revenue',
-            'monthly_imputed_revenue', 'tension_customer', 'tension_partner',
-            'tension_staff']
+            'monthly_imputed_revenue', 'partners_lost', 'tension_customer',
+            'tension_partner', 'tension_staff']
         with Transaction().set_context(start_date=None, end_date=end_date):
             return [(
                     p.company, lambda r: True, {
@@ -681,6 +757,105 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                         'party': p.separation.party.rec_name,
                         }) for p in Phase.search([
                         ('company', 'in', companies)])]
+
+    @classmethod
+    def _document_series(cls, companies, end_date):
+        "Return the months from one year before the separations"
+        Month = Pool().get('prm.separation.month')
+        names = [
+            'date', 'phase', 'gross_revenue', 'concessions', 'buyback_paid',
+            'imputed_revenue', 'weighted_pipeline', 'partners_lost',
+            'interactions', 'tension_customer', 'tension_partner',
+            'tension_staff', 'exposure_open']
+        with Transaction().set_context(start_date=None, end_date=end_date):
+            return [(
+                    m.company, lambda r, m=m: m.date <= r.end_date, {
+                        **{n: getattr(m, n) for n in names},
+                        'separation': m.separation.id,
+                        }) for m in Month.search([
+                        ('company', 'in', companies),
+                        ], order=[('separation', 'ASC'), ('date', 'ASC')])
+                if m.date >= (
+                    m.separation.start_date - relativedelta(years=1))]
+
+    @classmethod
+    def _document_parties(cls, companies):
+        "Return the partners and customers that were lost, by revenue"
+        Party = Pool().get('prm.separation.party')
+        return [(
+                p.company, lambda r: True, {
+                    'separation': p.separation.id,
+                    'party': p.party.rec_name,
+                    'revenue_before': p.revenue_before,
+                    'revenue_since': p.revenue_since,
+                    'end_date': p.end_date,
+                    'end_reason': (
+                        p.end_reason.rec_name if p.end_reason else None),
+                    }) for p in Party.search([
+                    ('company', 'in', companies),
+                    ('lost', '=', True),
+                    ])]
+
+    @classmethod
+    def _document_costs(cls, companies, end_date):
+        Cost = Pool().get('prm.separation.cost')
+        return [(
+                c.company, lambda r, c=c: (
+                    r.start_date <= c.date <= r.end_date), {
+                    'date': c.date,
+                    'kind': c.kind,
+                    'origin': c.origin.rec_name,
+                    'amount': c.amount,
+                    'imputed': c.imputed,
+                    'amounts': ['amount'],
+                    }) for c in Cost.search([
+                    ('company', 'in', companies),
+                    ('date', '<=', end_date),
+                    ], order=[('date', 'ASC'), ('id', 'ASC')])]
+
+    @classmethod
+    def _document_years(cls, companies, end_date):
+        Year = Pool().get('prm.separation.year')
+        with Transaction().set_context(end_date=end_date):
+            return [(
+                    y.company, lambda r, y=y: y.year <= r.end_date.year, {
+                        'separation': y.separation.id,
+                        'party': y.separation.party.rec_name,
+                        'year': y.year,
+                        'activity': y.activity,
+                        'cost': y.cost,
+                        'result': y.result,
+                        }) for y in Year.search([
+                        ('company', 'in', companies),
+                        ], order=[('separation', 'ASC'), ('year', 'ASC')])]
+
+    @classmethod
+    def _pipelines_before(cls, reviews):
+        """Return what the last closed review of each company had ahead
+
+        It is by id of the review that follows it.
+        """
+        Snapshot = Pool().get('prm.review.snapshot')
+        snapshots = Snapshot.search([
+                ('company', 'in', list({r.company.id for r in reviews})),
+                ('kind', '=', 'period'),
+                ('review.state', '=', 'closed'),
+                ], order=[('review.end_date', 'DESC'), ('id', 'DESC')])
+        before = {}
+        for review in reviews:
+            for snapshot in snapshots:
+                if (snapshot.company == review.company
+                        and snapshot.review.end_date < review.end_date):
+                    rows = json.loads(
+                        snapshot.document, object_hook=JSONDecoder()
+                        )['pipeline']
+                    before[review.id] = {
+                        'name': snapshot.review.name,
+                        **{n: sum((r[n] or 0 for r in rows), Decimal(0))
+                            for n in ['amount', 'weighted_amount']},
+                        }
+                    break
+        return before
 
     @classmethod
     def _by_reason(cls, review, concessions):
@@ -724,6 +899,8 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     'expected_revenue': a.expected_revenue,
                     'state': states[a.state],
                     'why': a.why,
+                    'date': a.stopped_date,
+                    'amounts': ['cost', 'expected_revenue'],
                     }) for a in Action.search([
                     ('company', 'in', companies), domain,
                     ], order=[('due_date', 'ASC'), ('id', 'ASC')])]
@@ -738,6 +915,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     'date': p.date,
                     'amount': p.amount,
                     'weighted_amount': p.weighted_amount,
+                    'amounts': ['amount', 'weighted_amount'],
                     }) for p in Pipeline.search([
                     ('company', 'in', companies),
                     ('date', '>', start_date),
@@ -818,7 +996,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     @classmethod
     def view_attributes(cls):
         return super().view_attributes() + [
-            ('/form//page[@name="months"]', 'states', {
+            ('/form//page[@name="months" or @name="costs"]', 'states', {
                     'invisible': Eval('state') != 'draft',
                     }),
             ('/form//page[@name="closed_months" or @id="closing"]',

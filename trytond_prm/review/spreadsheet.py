@@ -14,6 +14,7 @@ from .review import FIGURES
 _RATES = {
     'concession_rate', 'attainment', 'tension', 'tension_customer',
     'tension_partner', 'tension_staff'}
+_NUMBERS = {'partners_lost', 'interactions'}
 # The figures that come from others above them
 _FORMULAS = {
     'gross_revenue': '={ledger_revenue}+{booked_concessions}',
@@ -137,4 +138,4 @@ class ReviewSpreadsheet(Report):
     def _format(cls, formats, name):
         if name in _RATES:
             return formats['rate']
-        return formats['number' if name == 'interactions' else 'amount']
+        return formats['number' if name in _NUMBERS else 'amount']
