@@ -28,10 +28,12 @@ def require_module(name):
 requires = [
     f"trytond[weasyprint] {series}",
     require_module('account_fr'),
+    'cssselect2',
     'lxml',
     'pygal',
     'python-dateutil',
     'python-sql >= 1.4',
+    'tinycss2',
     'tqdm',
     'weasyprint',
     'XlsxWriter',

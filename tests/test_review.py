@@ -495,16 +495,14 @@ class ReviewTestCase(unittest.TestCase):
 
         user = User(
             name="User", login='user', companies=[company.id],
-            company=company.id)
+            company=company.id, groups=[
+                pool.get('ir.model.data').get_id('prm', 'group_prm_manager')])
         user.save()
         with Transaction().set_user(user.id), \
                 Transaction().set_context(
-                    _check_access=True, company=company.id,
-                    companies=[company.id]):
-            Rule = pool.get('ir.rule')
-            self.assertEqual(
-                [r for r in Review.search(Rule.domain_get('prm.review'))],
-                [alone])
+                    User.get_preferences(context_only=True),
+                    _check_access=True):
+            self.assertEqual(Review.search([]), [alone])
 
         with self.assertRaises(ReviewRateError) as cm:
             new_review(

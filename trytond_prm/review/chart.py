@@ -6,9 +6,11 @@ They take plain labels and numbers. The shades, from dark to light, and the
 dashes tell the series apart, so that they can be read in black and white.
 """
 import datetime as dt
-import re
 
+import cssselect2
 import pygal
+import tinycss2
+from lxml import etree
 from pygal.style import Style
 
 DARK, MIDDLE, LIGHT = '#1f3a5f', '#7d93ad', '#c5d0dc'
@@ -37,8 +39,43 @@ def _chart(class_, colors, formatter, width=800, height=260, **options):
 
 
 def _render(chart):
-    svg = chart.render(is_unicode=True)
-    return re.sub(r'<script.*?</script>', '', svg, flags=re.DOTALL)
+    return _inline(etree.fromstring(chart.render(is_unicode=True)))
+
+
+def _inline(svg):
+    """Return the text of the SVG with its style sheet in its elements
+
+    Text processors do not know style sheets in images.
+    """
+    matcher = cssselect2.Matcher()
+    for element in list(svg.iter('{*}style', '{*}script')):
+        if etree.QName(element).localname == 'style':
+            rules = tinycss2.parse_stylesheet(
+                element.text or '', skip_comments=True, skip_whitespace=True)
+            for rule in rules:
+                if rule.type != 'qualified-rule':
+                    continue
+                declarations = [
+                    (d.name, tinycss2.serialize(d.value).strip().replace(
+                            'transparent', 'none'))
+                    for d in tinycss2.parse_blocks_contents(rule.content)
+                    if d.type == 'declaration' and d.name != 'transition']
+                for selector in cssselect2.compile_selector_list(
+                        rule.prelude):
+                    matcher.add_selector(selector, declarations)
+        element.getparent().remove(element)
+    wrapper = cssselect2.ElementWrapper.from_xml_root(svg)
+    for element in wrapper.iter_subtree():
+        style = {}
+        for *_, declarations in sorted(
+                matcher.match(element), key=lambda m: m[:2]):
+            style.update(declarations)
+        if style:
+            own = element.etree_element.get('style')
+            element.etree_element.set('style', '; '.join([
+                        *(f'{n}: {v}' for n, v in style.items()),
+                        *([own] if own else [])]))
+    return etree.tostring(svg, encoding='unicode')
 
 
 def bridge(steps, formatter):
@@ -113,7 +150,7 @@ def series(dates, series, marks, formatter, maximum=None):
         maximum = 1.15 * max(values, default=1) or 1
     chart = _chart(
         pygal.DateLine, (*_COLORS[:len(series)], *['#444444'] * len(marks)),
-        formatter, height=250, range=(0, maximum), margin_right=30,
+        formatter, height=230, range=(0, maximum), margin_right=30,
         include_x_axis=True, print_labels=True,
         x_value_formatter=lambda date: date.strftime('%m/%y'),
         legend_at_bottom_columns=len(series))

@@ -9,7 +9,9 @@ one gives its text only.
 import base64
 import re
 import zipfile
+from collections import namedtuple
 from io import BytesIO
+from itertools import zip_longest
 from xml.sax.saxutils import escape, quoteattr
 
 import lxml.html
@@ -18,6 +20,7 @@ _MIMETYPE = 'application/vnd.oasis.opendocument.text'
 _WIDTH = 17.0  # cm between the margins
 _DATA = re.compile(r'data:image/svg\+xml;base64,(.*)', re.DOTALL)
 _VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
+_WIDEST = 22  # characters of a cell on one line
 _NAMESPACES = ' '.join(
     f'xmlns:{prefix}="{uri}"' for prefix, uri in [
         ('office', 'urn:oasis:names:tc:opendocument:xmlns:office:1.0'),
@@ -32,6 +35,8 @@ _NAMESPACES = ' '.join(
         ('dc', 'http://purl.org/dc/elements/1.1/'),
         ('manifest', 'urn:oasis:names:tc:opendocument:xmlns:manifest:1.0'),
         ])
+# The pictures and the styles of the columns that the document collects
+_Document = namedtuple('_Document', ['pictures', 'columns'])
 _HEADER = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -63,7 +68,7 @@ def _heading(level, size, margin):
 
 _STYLES = ''.join([
         '<style:default-style style:family="paragraph">', _paragraph(
-            text='style:font-name="DejaVu Sans" fo:font-size="9pt" '
+            text='fo:font-family="DejaVu Sans" fo:font-size="8.5pt" '
             'fo:language="{language}" fo:country="none"'),
         '</style:default-style>',
         _style('Standard', 'paragraph', _paragraph(
@@ -71,6 +76,8 @@ _STYLES = ''.join([
         _heading(1, 20, 0), _heading(2, 12, 0.6), _heading(3, 9.5, 0.3),
         _style('Footer', 'paragraph', _paragraph(
                 text='fo:font-size="8pt" fo:color="#555555"'), 'Standard'),
+        _style('Small', 'paragraph', _paragraph(
+                text='fo:font-size="7.5pt" fo:color="#444444"'), 'Standard'),
         _style('Cell', 'paragraph', _paragraph(), 'Standard'),
         _style('Amount', 'paragraph', _paragraph(
                 'fo:text-align="end"'), 'Standard'),
@@ -108,12 +115,12 @@ def from_html(page):
     root = lxml.html.document_fromstring(page)
     language = root.get('lang') or 'en'
     title = root.findtext('head/title') or ''
-    pictures = []
-    body = ''.join(_block(e, pictures) for e in root.find('body'))
+    document = _Document([], [])
+    body = ''.join(_block(e, document) for e in root.find('body'))
     files = {
         'content.xml': _part('content',
             f'<office:automatic-styles>{_AUTOMATIC}'
-            '</office:automatic-styles>'
+            f'{"".join(document.columns)}</office:automatic-styles>'
             f'<office:body><office:text>{body}</office:text></office:body>'),
         'styles.xml': _part('styles',
             f'<office:styles>{_STYLES.replace("{language}", language)}'
@@ -136,7 +143,7 @@ def from_html(page):
             f'<office:meta><dc:title>{escape(title)}</dc:title>'
             f'<dc:language>{escape(language)}</dc:language></office:meta>'),
         }
-    for i, picture in enumerate(pictures):
+    for i, picture in enumerate(document.pictures):
         files[f'Pictures/{i}.svg'] = picture
     output = BytesIO()
     with zipfile.ZipFile(output, 'w', zipfile.ZIP_DEFLATED) as archive:
@@ -165,17 +172,20 @@ def _manifest(files):
         f'manifest:version="1.3">{entries}</manifest:manifest>')
 
 
-def _block(element, pictures):
+def _block(element, document):
     tag = element.tag
     if tag in {'h1', 'h2', 'h3'}:
         return (
             f'<text:h text:style-name="Heading_20_{tag[1]}" '
             f'text:outline-level="{tag[1]}">{_inline(element)}</text:h>')
-    elif tag in {'p', 'figcaption', 'dt', 'dd'}:
-        content = _inline(element)
-        if tag == 'dt':
-            content = _strong(content)
-        return _p(content)
+    elif tag in {'p', 'figcaption'}:
+        return _p(
+            _inline(element), 'Standard' if tag == 'p' else 'Small')
+    elif tag == 'dl':
+        return ''.join(
+            _p(f'{_strong(_inline(term))} – {_inline(definition)}', 'Small')
+            for term, definition in zip(
+                element.iter('dt'), element.iter('dd')))
     elif tag in {'ul', 'ol'}:
         items = ''.join(
             f'<text:list-item>{_p(_inline(item))}</text:list-item>'
@@ -183,11 +193,11 @@ def _block(element, pictures):
         return (
             f'<text:list text:style-name="Bullets">{items}</text:list>')
     elif tag == 'table':
-        return _table(element)
+        return _table(element, document)
     elif tag == 'img':
-        return _p(_image(element, pictures))
+        return _p(_image(element, document))
     elif isinstance(tag, str):
-        return ''.join(_block(e, pictures) for e in element)
+        return ''.join(_block(e, document) for e in element)
     return ''
 
 
@@ -216,12 +226,15 @@ def _text(value):
     return escape(re.sub(r'[ \t\r\n]+', ' ', value or ''))
 
 
-def _table(element):
+def _table(element, document):
     rows = list(element.iter('tr'))
-    columns = max((len(row) for row in rows), default=0)
-    parts = [
-        '<table:table table:style-name="Table">'
-        f'<table:table-column table:number-columns-repeated="{columns}"/>']
+    parts = ['<table:table table:style-name="Table">']
+    for width in _widths(rows):
+        name = f'Column{len(document.columns)}'
+        document.columns.append(_style(name, 'table-column',
+                '<style:table-column-properties '
+                f'style:column-width="{width:.2f}cm"/>'))
+        parts.append(f'<table:table-column table:style-name="{name}"/>')
     head = ''.join(
         _row(r, 'Head') for r in rows if r.getparent().tag == 'thead')
     if head:
@@ -232,6 +245,22 @@ def _table(element):
         for r in rows if r.getparent().tag != 'thead')
     parts.append('</table:table>')
     return ''.join(parts)
+
+
+def _widths(rows):
+    "Return the widths of the columns in cm, in proportion to their texts"
+    columns = zip_longest(*([
+                re.sub(r'\s+', ' ', cell.text_content()).strip()
+                for cell in row] for row in rows), fillvalue='')
+    widths = []
+    for column in columns:
+        # An amount is one word
+        words = [
+            len(w) for text in column for w in text.replace(
+                '\u202f', '_').replace('\xa0', '_').split(' ')]
+        widths.append(max(
+                *words, min(_WIDEST, max(map(len, column)))) + 2)
+    return [_WIDTH * w / sum(widths) for w in widths]
 
 
 def _row(row, style):
@@ -250,13 +279,13 @@ def _row(row, style):
         f'{"".join(cells)}</table:table-row>')
 
 
-def _image(element, pictures):
+def _image(element, document):
     svg = base64.b64decode(_DATA.match(element.get('src')).group(1))
     width, height = map(
         float, _VIEW_BOX.search(svg.decode('utf-8')).groups())
-    name = f'Pictures/{len(pictures)}.svg'
+    name = f'Pictures/{len(document.pictures)}.svg'
     alt = escape(element.get('alt', ''))
-    pictures.append(svg)
+    document.pictures.append(svg)
     return (
         f'<draw:frame draw:style-name="Figure" '
         f'draw:name={quoteattr(name)} text:anchor-type="as-char" '

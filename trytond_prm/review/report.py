@@ -186,7 +186,10 @@ class ReviewReport(PDFReport):
 
     @classmethod
     def convert(cls, report, data, **kwargs):
-        "Convert the page, that has no other resource than its own charts"
+        """Convert the page in PDF or, without extension, in a text document
+
+        The page has no other resource than its own charts.
+        """
         if report.template_extension == 'html':
             if report.extension == 'pdf':
                 return 'pdf', weasyprint.HTML(
@@ -194,7 +197,7 @@ class ReviewReport(PDFReport):
                     url_fetcher=weasyprint.URLFetcher(
                         allowed_protocols={'data'}),
                     ).write_pdf(pdf_variant='pdf/ua-1')
-            elif report.extension == 'odt':
+            elif not report.extension:
                 return 'odt', odt.from_html(data)
         return super().convert(report, data, **kwargs)
 
