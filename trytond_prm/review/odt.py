@@ -21,6 +21,7 @@ _WIDTH = 17.0  # cm between the margins
 _DATA = re.compile(r'data:image/svg\+xml;base64,(.*)', re.DOTALL)
 _VIEW_BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 _WIDEST = 22  # characters of a cell on one line
+_LINE = 100  # characters of a row
 _NAMESPACES = ' '.join(
     f'xmlns:{prefix}="{uri}"' for prefix, uri in [
         ('office', 'urn:oasis:names:tc:opendocument:xmlns:office:1.0'),
@@ -250,16 +251,17 @@ def _table(element, document):
 def _widths(rows):
     "Return the widths of the columns in cm, in proportion to their texts"
     columns = zip_longest(*([
-                re.sub(r'\s+', ' ', cell.text_content()).strip()
+                re.sub(r'[ \t\r\n]+', ' ', cell.text_content()).strip()
                 for cell in row] for row in rows), fillvalue='')
-    widths = []
+    words, texts = [], []
     for column in columns:
         # An amount is one word
-        words = [
-            len(w) for text in column for w in text.replace(
-                '\u202f', '_').replace('\xa0', '_').split(' ')]
-        widths.append(max(
-                *words, min(_WIDEST, max(map(len, column)))) + 2)
+        words.append(3 + max(
+                len(w) for text in column for w in re.split(' ', text)))
+        texts.append(max(min(_WIDEST, max(map(len, column))) + 3, words[-1]))
+    room = max(_LINE - sum(words), 0)
+    share = min(room / (sum(texts) - sum(words) or 1), 1)
+    widths = [w + (t - w) * share for w, t in zip(words, texts)]
     return [_WIDTH * w / sum(widths) for w in widths]
 
 

@@ -145,16 +145,18 @@ class ReviewReport(PDFReport):
                 r['amount'] for r in document['concessions']
                 if r['separation']), Decimal(0))
         other = review.concessions - concessions
-        turnover, unfinished = (
+        duty, turnover, unfinished = (
             sum((
                     r['amount'] for r in document.get('costs', [])
                     if r['kind'] == kind), Decimal(0))
-            for kind in ['turnover', 'unfinished'])
+            for kind in ['duty', 'turnover', 'unfinished'])
         return {
+            'duty': duty,
             'turnover': turnover,
             'unfinished': unfinished,
             'total': (
-                concessions + review.buyback_paid + turnover + unfinished),
+                concessions + review.buyback_paid
+                + duty + turnover + unfinished),
             'concessions': concessions,
             'other_concessions': other,
             'activity': review.gross_revenue - other,

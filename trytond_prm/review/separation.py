@@ -3,7 +3,7 @@
 from collections import defaultdict
 from decimal import Decimal
 
-from sql import Cast, Literal, Null, Union, Window
+from sql import Cast, Literal, Null, Table, Union, Window
 from sql.aggregate import Count, Max, Min
 from sql.conditionals import Case, Coalesce, Greatest
 from sql.functions import Extract, Lead
@@ -25,7 +25,7 @@ _MONTHS = 10000
 # Room for the parties of each separation
 _PARTIES = 10 ** 9
 KINDS = [
-    'buyback_principal', 'buyback_interest', 'concession', 'turnover',
+    'buyback_principal', 'buyback_interest', 'concession', 'duty', 'turnover',
     'unfinished']
 # What is also in the imputed revenue
 IMPUTED = ['buyback_principal', 'buyback_interest', 'concession']
@@ -450,6 +450,7 @@ class SeparationCost(AmountsMixin, ModelSQL, ModelView):
             ('buyback_principal', "Buyback Principal"),
             ('buyback_interest', "Buyback Interest"),
             ('concession', "Gestures due to the Separation"),
+            ('duty', "Registration Duty"),
             ('turnover', "Staff Turnover"),
             ('unfinished', "Unfinished Work"),
             ], "Kind", sort=False)
@@ -479,6 +480,7 @@ class SeparationCost(AmountsMixin, ModelSQL, ModelView):
     def _get_origins(cls):
         "Return the names of the models that cost"
         return [
+            'prm.buyback',
             'prm.buyback.instalment',
             'prm.concession',
             'prm.plan.action',
@@ -517,14 +519,17 @@ class SeparationCost(AmountsMixin, ModelSQL, ModelView):
     def _queries(cls):
         "Return the SQL queries of what the separations cost"
         return [
-            *cls._buybacks(), cls._concessions(), cls._vacancies(),
-            cls._actions()]
+            *cls._buybacks(), cls._duties(), cls._concessions(),
+            cls._vacancies(), cls._actions()]
 
     @classmethod
-    def _select(cls, from_, periods, date, kind, model, origin, amount, where):
+    def _select(
+            cls, from_, separation, date, kind, model, origin, amount, where):
+        id_ = getattr(separation, (
+                'id' if isinstance(separation, Table) else 'separation'))
         return from_.select(
-            periods.separation.as_('separation'),
-            periods.company.as_('company'),
+            id_.as_('separation'),
+            separation.company.as_('company'),
             date.as_('date'),
             Cast(Literal(kind), 'VARCHAR').as_('kind'),
             Cast(Literal(model), 'VARCHAR').as_('model'),
@@ -559,24 +564,50 @@ class SeparationCost(AmountsMixin, ModelSQL, ModelView):
             payment = Payment.__table__()
             separation = Separation.__table__()
             amount = getattr(payment, name)
-            from_ = (payment
-                .join(buyback, condition=payment.buyback == buyback.id)
-                .join(separation,
-                    condition=(buyback.separation == separation.id)
-                    | ((buyback.separation == Null)
-                        & (buyback.company == separation.company)
-                        & (buyback.party == separation.party))))
-            queries.append(from_.select(
-                    separation.id.as_('separation'),
-                    separation.company.as_('company'),
-                    payment.date.as_('date'),
-                    Cast(Literal(f'buyback_{name}'), 'VARCHAR').as_('kind'),
-                    Cast(Literal('prm.buyback.instalment'), 'VARCHAR'
-                        ).as_('model'),
-                    payment.instalment.as_('origin'),
-                    amount.as_('amount'),
-                    where=amount != 0))
+            queries.append(cls._select(
+                    payment
+                    .join(buyback, condition=payment.buyback == buyback.id)
+                    .join(separation,
+                        condition=cls._is_of_buyback(separation, buyback)),
+                    separation, payment.date, f'buyback_{name}',
+                    'prm.buyback.instalment', payment.instalment, amount,
+                    amount != 0))
         return queries
+
+    @classmethod
+    def _duties(cls):
+        "Return the query of the duties that the moves of buybacks owe"
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        BuybackMove = pool.get('prm.buyback-account.move')
+        Line = pool.get('account.move.line')
+        Move = pool.get('account.move')
+        Separation = pool.get('prm.separation')
+        buyback = Buyback.__table__()
+        buyback_move = BuybackMove.__table__()
+        line = Line.__table__()
+        move = Move.__table__()
+        separation = Separation.__table__()
+        return cls._select(
+            buyback
+            .join(buyback_move, condition=buyback_move.buyback == buyback.id)
+            .join(move, condition=buyback_move.move == move.id)
+            .join(line,
+                condition=(line.move == move.id)
+                & (line.account == buyback.account_duty_payable))
+            .join(separation,
+                condition=cls._is_of_buyback(separation, buyback)),
+            separation, move.date, 'duty', 'prm.buyback', buyback.id,
+            line.credit - line.debit, move.state == 'posted')
+
+    @classmethod
+    def _is_of_buyback(cls, separation, buyback):
+        "SQL condition of the separation of the buyback"
+        return (
+            (buyback.separation == separation.id)
+            | ((buyback.separation == Null)
+                & (buyback.company == separation.company)
+                & (buyback.party == separation.party)))
 
     @classmethod
     def _concessions(cls):
@@ -665,6 +696,9 @@ class SeparationYear(AmountsMixin, ModelSQL, ModelView):
     concession = Monetary(
         "Gestures due to the Separation",
         currency='currency', digits='currency')
+    duty = Monetary(
+        "Registration Duty", currency='currency', digits='currency',
+        help="The duty on the transfer of the shares, by date of its move.")
     turnover = Monetary(
         "Staff Turnover", currency='currency', digits='currency',
         help="The cost of the vacancies of those who left, "
