@@ -31,7 +31,7 @@ date = dt.date.fromisoformat
 class World:
     "A company with a chart of accounts and two associates"
 
-    def __init__(self, company):
+    def __init__(self, company, years=(2007, 2008, dt.date.today().year)):
         pool = Pool()
         FiscalYear = pool.get('account.fiscalyear')
         Journal = pool.get('account.journal')
@@ -39,7 +39,7 @@ class World:
         ShareClass = pool.get('prm.share.class')
         self.company = company
         fiscalyears = []
-        for year in [2007, 2008, dt.date.today().year]:
+        for year in years:
             fiscalyear = set_invoice_sequences(
                 get_fiscalyear(company, dt.date(year, 6, 1)))
             fiscalyear.save()

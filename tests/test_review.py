@@ -27,6 +27,7 @@ from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.transaction import Transaction, check_access
 
 from .concession_tools import SetupMixin, with_setup
+from .test_buyback import World
 from .tools import count_statements
 
 D = Decimal
@@ -323,8 +324,7 @@ class ReviewTestCase(unittest.TestCase):
     def test_comparison_incomplete(self):
         "A comparison needs its two dates"
         company = create_company()
-        with self.assertRaises(ReviewPeriodError,
-    ReviewRateError, ReviewRecipientError) as cm:
+        with self.assertRaises(ReviewPeriodError) as cm:
             new_review(
                 company, comparison='other',
                 compare_start_date=date('2007-01-01'), compare_end_date=None)
@@ -1023,47 +1023,117 @@ months = st.integers(min_value=1, max_value=12)
 cents = st.integers(min_value=1, max_value=10 ** 6).map(
     lambda c: D(c) / 100)
 entries = st.lists(st.one_of(
-        st.tuples(months, st.just('invoice'), cents),
-        st.tuples(months, st.just('credit'), cents),
+        st.tuples(
+            months, st.sampled_from(['invoice', 'credit']), cents,
+            st.booleans()),
         st.tuples(months, st.just('move'), cents),
         st.tuples(
             months, st.sampled_from(['credit_note', 'refund']), cents,
-            months),
+            months, st.booleans()),
         st.tuples(months, st.just('free_service'), cents, months)),
     min_size=1, max_size=6)
+# The months of delay of the payment of each instalment, whether it is taken
+# back one month after and whether it is paid again the next one
+payments = st.lists(
+    st.tuples(
+        st.integers(min_value=0, max_value=3), st.booleans(), st.booleans()),
+    max_size=3)
+# What an unit of the company is in the other currency
+RATES = {1: D('0.3'), 7: D('0.7')}
 
 
 class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
     "Test the review against random ledgers"
     today = date('2008-12-31')
 
-    @settings(max_examples=15, deadline=None)
-    @given(entries)
-    def test_ledger(self, entries):
+    @classmethod
+    def set_up_data(cls, setup):
+        currency = create_currency('oth')
+        for month, rate in RATES.items():
+            add_currency_rate(currency, rate, dt.date(2008, month, 1))
+
+    @settings(max_examples=10, deadline=None)
+    @given(entries, payments)
+    def test_ledger(self, entries, payments):
         "The figures equal the ledger and their differences are explained"
-        self.check_ledger(entries)
+        self.check_ledger(entries, payments)
+
+    def pay_instalments(self, world, payments):
+        "Pay a buyback and return its principal and interest by month"
+        pool = Pool()
+        Move = pool.get('account.move')
+        Period = pool.get('account.period')
+        Reconciliation = pool.get('account.move.reconciliation')
+        paid = defaultdict(lambda: [D(0), D(0)])
+        if not payments:
+            return paid
+        buyback = world.create(
+            'running', announcement_date=date('2008-01-01'),
+            signature_date=date('2008-01-15'), period_months=1,
+            unit_price=D('13.37'), number_of_instalments=len(payments))
+        world.post_due_interest('2008-12-31')
+
+        def pay(instalment, month, sign=1):
+            paid[month][0] += sign * instalment.principal
+            paid[month][1] += sign * instalment.interest
+            if sign > 0:
+                return world.pay(
+                    f'2008-{month:02}-28', instalment.amount,
+                    world.lines(instalment))
+
+        for instalment, (delay, reversed_, again) in zip(
+                buyback.instalments, payments):
+            month = instalment.due_date.month + delay
+            line = pay(instalment, month)
+            if not reversed_:
+                continue
+            Reconciliation.delete([line.reconciliation])
+            when = dt.date(2008, month + 1, 28)
+            Move.post([line.move.cancel(default={
+                            'date': when,
+                            'period': Period.find(
+                                world.company, date=when).id,
+                            })])
+            world.process()
+            pay(instalment, month + 1, sign=-1)
+            if again:
+                pay(instalment, month + 2)
+        return paid
 
     @with_setup
-    def check_ledger(self, setup, entries):
+    def check_ledger(self, setup, entries, payments):
         pool = Pool()
+        Currency = pool.get('currency.currency')
         Line = pool.get('account.move.line')
+        other, = Currency.search([('code', '=', 'oth')])
         booked = defaultdict(Decimal)
         imputed = defaultdict(Decimal)
         actual = defaultdict(Decimal)
         with Transaction().set_context(_skip_warnings=True):
+            paid = self.pay_instalments(
+                World(setup.company, years=()), payments)
             for month, kind, amount, *extra in sorted(entries):
                 when = dt.date(2008, month, 15)
+                currency = None
+                price = amount
+                if kind not in {'move', 'free_service'} and extra[-1]:
+                    currency = other
+                    amount = (amount / RATES[1 if month < 7 else 7]
+                        ).quantize(D('0.01'))
                 if kind == 'move':
                     post_revenue(setup.company, when.isoformat(), amount)
                 elif kind in {'invoice', 'credit'}:
                     quantity = 1 if kind == 'invoice' else -1
-                    setup.invoice((quantity, amount), date=when)
+                    setup.invoice(
+                        (quantity, price), date=when, currency=currency)
                     actual[month] += quantity * amount
                 else:
-                    imputation_month, = extra
+                    imputation_month = extra[0]
                     values = {}
                     if kind != 'free_service':
-                        invoice = setup.invoice((1, amount), date=when)
+                        invoice = setup.invoice(
+                            (1, price), date=when, currency=currency)
+                        values['currency'] = invoice.currency
                         values['invoice'] = invoice
                         actual[month] += amount
                         imputed[imputation_month] += amount
@@ -1073,7 +1143,7 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
                         values['cost'] = amount
                         imputed[imputation_month] += amount
                     setup.grant(setup.concession(
-                            amount, kind=kind, date=when,
+                            price, kind=kind, date=when,
                             imputation_date=dt.date(
                                 2008, imputation_month, 1),
                             **values))
@@ -1098,12 +1168,18 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
                     ('gross_revenue', gross_revenue),
                     ('concessions', imputed[month]),
                     ('net_revenue', gross_revenue - imputed[month]),
-                    ('imputed_revenue', gross_revenue - imputed[month]),
+                    ('buyback_principal', paid[month][0]),
+                    ('buyback_interest', paid[month][1]),
+                    ('buyback_paid', sum(paid[month])),
+                    ('imputed_revenue',
+                        gross_revenue - imputed[month] - sum(paid[month])),
                     ('actual', actual[month]),
                     ]:
                 with self.subTest(month=month, name=name):
                     self.assertEqual(getattr(row, name, 0), value)
-        for name in ['gross_revenue', 'net_revenue', 'actual']:
+        for name in [
+                'gross_revenue', 'net_revenue', 'actual', 'buyback_paid',
+                'imputed_revenue']:
             self.assertEqual(
                 getattr(review, name),
                 sum(getattr(m, name) for m in rows.values()))

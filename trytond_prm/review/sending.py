@@ -18,6 +18,10 @@ class Review(metaclass=PoolMeta):
 
     recipients = fields.Many2Many(
         'prm.review-party.party', 'review', 'party', "Recipients",
+        context={
+            'company': Eval('company', -1),
+            },
+        depends={'company'},
         help="Who receives the closed review by e-mail.")
     sent_at = fields.Timestamp(
         "Sent at", readonly=True,

@@ -13,6 +13,7 @@ from trytond import backend
 from trytond.model import ModelSQL, ModelView, fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
+from trytond.pyson import Eval
 from trytond.transaction import Transaction
 
 from ..model import AmountsMixin
@@ -170,7 +171,8 @@ class SeparationMonth(AmountsMixin, Figures, ModelView):
     @classmethod
     def __setup__(cls):
         super().__setup__()
-        cls._order = [('separation', 'DESC'), ('date', 'ASC')]
+        cls._order = [
+            ('separation', 'DESC'), ('date', 'ASC'), ('id', 'ASC')]
 
     @classmethod
     def table_query(cls):
@@ -299,8 +301,9 @@ class SeparationParty(AmountsMixin, ModelSQL, ModelView):
     party = fields.Many2One(
         'party.party', "Party",
         context={
-            'company': -1,
-            })
+            'company': Eval('company', -1),
+            },
+        depends={'company'})
     partner = fields.Many2One(
         'prm.partner', "Lost Partner",
         help="The partner that ended since the first milestone.")
@@ -715,7 +718,8 @@ class SeparationYear(AmountsMixin, ModelSQL, ModelView):
     @classmethod
     def __setup__(cls):
         super().__setup__()
-        cls._order = [('separation', 'DESC'), ('year', 'ASC')]
+        cls._order = [
+            ('separation', 'DESC'), ('year', 'ASC'), ('id', 'ASC')]
 
     @classmethod
     def table_query(cls):
