@@ -7,7 +7,7 @@ from collections import defaultdict
 from decimal import Decimal
 from io import BytesIO
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from openpyxl import load_workbook
 
@@ -1052,7 +1052,7 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
         for month, rate in RATES.items():
             add_currency_rate(currency, rate, dt.date(2008, month, 1))
 
-    @settings(max_examples=10, deadline=None)
+    @settings(max_examples=10, deadline=None, phases=[Phase.generate])
     @given(entries, payments)
     def test_ledger(self, entries, payments):
         "The figures equal the ledger and their differences are explained"
@@ -1061,6 +1061,7 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
     def pay_instalments(self, world, payments):
         "Pay a buyback and return its principal and interest by month"
         pool = Pool()
+        Line = pool.get('account.move.line')
         Move = pool.get('account.move')
         Period = pool.get('account.period')
         Reconciliation = pool.get('account.move.reconciliation')
@@ -1089,11 +1090,15 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
                 continue
             Reconciliation.delete([line.reconciliation])
             when = dt.date(2008, month + 1, 28)
-            Move.post([line.move.cancel(default={
-                            'date': when,
-                            'period': Period.find(
-                                world.company, date=when).id,
-                            })])
+            reversal = line.move.cancel(default={
+                    'date': when,
+                    'period': Period.find(world.company, date=when).id,
+                    })
+            Move.post([reversal])
+            # As the wizard that cancels moves does
+            Line.reconcile([line, *(
+                        l for l in reversal.lines
+                        if l.account == world.payable)])
             world.process()
             pay(instalment, month + 1, sign=-1)
             if again:
@@ -1110,8 +1115,8 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
         imputed = defaultdict(Decimal)
         actual = defaultdict(Decimal)
         with Transaction().set_context(_skip_warnings=True):
-            paid = self.pay_instalments(
-                World(setup.company, years=()), payments)
+            world = World(setup.company, years=()) if payments else None
+            paid = self.pay_instalments(world, payments)
             for month, kind, amount, *extra in sorted(entries):
                 when = dt.date(2008, month, 15)
                 currency = None
@@ -1168,8 +1173,10 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
                     ('gross_revenue', gross_revenue),
                     ('concessions', imputed[month]),
                     ('net_revenue', gross_revenue - imputed[month]),
-                    ('buyback_principal', paid[month][0]),
-                    ('buyback_interest', paid[month][1]),
+                    # What was taken back no longer tells what it had paid
+                    *([] if any(r for _, r, _ in payments) else [
+                            ('buyback_principal', paid[month][0]),
+                            ('buyback_interest', paid[month][1])]),
                     ('buyback_paid', sum(paid[month])),
                     ('imputed_revenue',
                         gross_revenue - imputed[month] - sum(paid[month])),
