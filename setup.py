@@ -35,7 +35,6 @@ requires = [
     'python-sql >= 1.4',
     'tinycss2',
     'tqdm',
-    'weasyprint',
     'XlsxWriter',
     ] + [
     require_module(d) for d in info['depends'].split()

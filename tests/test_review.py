@@ -550,7 +550,8 @@ class ReviewTestCase(unittest.TestCase):
         Review = Pool().get('prm.review')
         company = create_company()
         today = Pool().get('ir.date').today()
-        review = new_review(company, start_date=today, end_date=today)
+        review = new_review(
+            company, start_date=today, end_date=today + DAY)
 
         with self.assertRaises(ReviewNotOverWarning) as cm:
             Review.close([review])

@@ -18,7 +18,7 @@ class PDFReport(Report):
         are not on the server.
         """
         try:
-            return super().convert(report, data, **kwargs)
+            return cls._convert(report, data, **kwargs)
         except OSError as error:
             # The wheel of WeasyPrint loads the libraries of the system at its
             # import
@@ -26,6 +26,10 @@ class PDFReport(Report):
                     'prm.msg_print_library',
                     report=report.rec_name,
                     error=error)) from error
+
+    @classmethod
+    def _convert(cls, report, data, **kwargs):
+        return super().convert(report, data, **kwargs)
 
 
 class ContextReport(PDFReport):

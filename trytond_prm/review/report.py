@@ -5,10 +5,9 @@ from decimal import Decimal
 from itertools import groupby
 from string import ascii_uppercase
 
-import weasyprint
-
 from trytond.i18n import gettext
 from trytond.pool import Pool
+from trytond.report import report as lazy
 
 from ..report import PDFReport
 from . import chart, odt
@@ -187,13 +186,14 @@ class ReviewReport(PDFReport):
             }
 
     @classmethod
-    def convert(cls, report, data, **kwargs):
+    def _convert(cls, report, data, **kwargs):
         """Convert the page in PDF or, without extension, in a text document
 
         The page has no other resource than its own charts.
         """
         if report.template_extension == 'html':
             if report.extension == 'pdf':
+                weasyprint = lazy._lazy_import('weasyprint')
                 return 'pdf', weasyprint.HTML(
                     string=data,
                     url_fetcher=weasyprint.URLFetcher(
@@ -201,7 +201,7 @@ class ReviewReport(PDFReport):
                     ).write_pdf(pdf_variant='pdf/ua-1')
             elif not report.extension:
                 return 'odt', odt.from_html(data)
-        return super().convert(report, data, **kwargs)
+        return super()._convert(report, data, **kwargs)
 
     @classmethod
     def _charts(

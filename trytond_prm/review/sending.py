@@ -42,6 +42,10 @@ class Review(metaclass=PoolMeta):
                 })
 
     @classmethod
+    def _workflow_fields(cls):
+        return super()._workflow_fields() | {'sent_at'}
+
+    @classmethod
     def _get_unfrozen(cls):
         return super()._get_unfrozen() | {'recipients', 'sent_at'}
 

@@ -14,7 +14,7 @@ from trytond.model import ModelSQL, ModelView, fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Eval
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, without_check_access
 
 from ..model import AmountsMixin
 from ..tools import sql_month, sql_sum
@@ -461,6 +461,11 @@ class SeparationCost(AmountsMixin, ModelSQL, ModelView):
     origin = fields.Reference(
         "Origin", selection='get_origins',
         help="The document that costs.")
+    document = fields.Function(fields.Char(
+            "Document",
+            help="The name of the document, also for those who may not "
+            "open it."),
+        'get_document')
     amount = Monetary("Amount", currency='currency', digits='currency')
     imputed = fields.Boolean(
         "Imputed",
@@ -478,6 +483,11 @@ class SeparationCost(AmountsMixin, ModelSQL, ModelView):
     def get_origins(cls):
         Model = Pool().get('ir.model')
         return [(m, Model.get_name(m)) for m in cls._get_origins()]
+
+    @classmethod
+    @without_check_access
+    def get_document(cls, costs, name):
+        return {c.id: c.origin.rec_name for c in cls.browse(costs)}
 
     @classmethod
     def _get_origins(cls):
@@ -671,7 +681,7 @@ class SeparationCost(AmountsMixin, ModelSQL, ModelView):
         return {r.id: r.company.currency.id for r in records}
 
     def get_rec_name(self, name):
-        return self.origin.rec_name
+        return self.document
 
 
 class SeparationYear(AmountsMixin, ModelSQL, ModelView):
