@@ -189,6 +189,8 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
                 if n.model == 'prm.concession'),
             [(name, '1 commercial gestures wait for your approval')
                 for name in ['dan', 'dan', 'dora']])
+        pool.get('res.notification').save(notifications)
+        notifications.clear()
         self.assertEqual(set(small.approvers), {setup.dora, setup.dan})
         self.assertEqual(set(big.approvers), {setup.dan})
         for user, waiting in [

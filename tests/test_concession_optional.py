@@ -236,9 +236,6 @@ class ConcessionOptionalTestCase(SetupMixin, unittest.TestCase):
             groups=[Group(ModelData.get_id('prm', 'group_prm_manager'))])
         user.save()
         concession = setup.concession('10')
-        Concession.submit([concession])
-        concession = Concession(concession.id)
-
         email, = Email.search([('model', '=', 'prm.concession')])
         trigger, = email.triggers
         with patch(
@@ -246,6 +243,8 @@ class ConcessionOptionalTestCase(SetupMixin, unittest.TestCase):
                 'send_message_transactional') as send, patch(
                 'trytond.modules.notification_email.notification.'
                 'SMTPDataManager'):
+            Concession.submit([concession])
+            concession = Concession(concession.id)
             Email.trigger([concession], trigger)
 
         (message,), _ = send.call_args

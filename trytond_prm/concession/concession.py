@@ -284,6 +284,10 @@ class Concession(
             ('date', 'DESC'),
             ('id', 'DESC'),
             ]
+        for name in [
+                'submitted_by', 'approved_by', 'rejected_by', 'granted_by',
+                'cancelled_by']:
+            getattr(cls, name).readonly = True
         cls._transitions |= {
             ('draft', 'submitted'),
             ('draft', 'cancelled'),

@@ -111,6 +111,10 @@ class Concession(metaclass=PoolMeta):
         return channels[0] if channels else None
 
     @classmethod
+    def _workflow_fields(cls):
+        return super()._workflow_fields() | {'follow_up'}
+
+    @classmethod
     def copy(cls, concessions, default=None):
         default = default.copy() if default is not None else {}
         default.setdefault('follow_up_date', None)

@@ -15,6 +15,7 @@ from decimal import Decimal
 from dateutil.relativedelta import relativedelta
 from sql import Literal, Null, Union
 
+from trytond.i18n import gettext
 from trytond.model import ModelSQL, ModelView, fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
@@ -197,8 +198,9 @@ class ConcessionRetention(ModelSQL, ModelView):
         return self.company.currency if self.company else None
 
     def get_rec_name(self, name):
-        record = self.reason or self.company
-        return record.rec_name
+        if self.reason:
+            return self.reason.rec_name
+        return gettext('prm.msg_concession_retention_all')
 
     @classmethod
     def search_rec_name(cls, name, clause):
