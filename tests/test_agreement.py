@@ -160,6 +160,117 @@ class AgreementTestCase(unittest.TestCase):
                 ['lapsed', 'signed', 'signed'])
 
     @with_transaction()
+    def test_warning(self):
+        "The manager is warned before the notice date"
+        pool = Pool()
+        Agreement = pool.get('prm.agreement')
+        company = create_company()
+        with set_company(company):
+            partner, = create_partners(company)
+            due, later, given = [
+                self.create(
+                    [partner], end_date=TODAY + days * DAY,
+                    notice_days=30, warning_days=10, renewal_months=12)[0]
+                for days in [40, 41, 40]]
+            Agreement.sign([due, later, given])
+            Agreement.give_notice([given])
+            self.assertEqual(due.notice_date, TODAY + 10 * DAY)
+            self.assertEqual(due.warning_date, TODAY)
+            Agreement.follow_up()
+            self.assertEqual(
+                [a.noticed for a in [due, later, given]],
+                [TODAY, None, None])
+
+    @with_transaction()
+    def test_renewal(self):
+        "An agreement is renewed unless notice was given in time"
+        pool = Pool()
+        Agreement = pool.get('prm.agreement')
+        company = create_company()
+        with set_company(company):
+            partner, = create_partners(company)
+            values = {
+                'start_date': dt.date(2020, 1, 1),
+                'end_date': dt.date(2020, 6, 30),
+                'notice_days': 30,
+                }
+            renewed, = self.create([partner], renewal_months=6, **values)
+            given, = self.create([partner], renewal_months=6, **values)
+            lapsed, = self.create([partner], **values)
+            agreements = [renewed, given, lapsed]
+            Agreement.sign(agreements)
+            today = {'date': dt.date(2020, 5, 31)}
+            with patch.object(
+                    pool.get('ir.date'), 'today',
+                    lambda timezone=None: today['date']):
+                Agreement.give_notice([given])
+                Agreement.follow_up()
+                self.assertEqual(renewed.noticed, today['date'])
+                today['date'] = dt.date(2020, 6, 1)
+                with self.assertRaises(AgreementStateError) as cm:
+                    Agreement.give_notice([renewed])
+                self.assertEqual(
+                    cm.exception.message,
+                    'You cannot give notice of the agreement '
+                    f'"{renewed.rec_name}" because it was possible until '
+                    '05/31/2020.')
+                today['date'] = dt.date(2020, 7, 1)
+                Agreement.follow_up()
+                self.assertEqual(
+                    [(a.state, a.end_date) for a in agreements], [
+                        ('signed', dt.date(2020, 12, 31)),
+                        ('lapsed', dt.date(2020, 6, 30)),
+                        ('lapsed', dt.date(2020, 6, 30)),
+                        ])
+                self.assertIsNone(renewed.noticed)
+                today['date'] = dt.date(2022, 1, 1)
+                Agreement.follow_up()
+            self.assertEqual(
+                [(r.from_date, r.to_date) for r in renewed.renewals], [
+                    (dt.date(2021, 12, 31), dt.date(2022, 6, 30)),
+                    (dt.date(2021, 6, 30), dt.date(2021, 12, 31)),
+                    (dt.date(2020, 12, 31), dt.date(2021, 6, 30)),
+                    (dt.date(2020, 6, 30), dt.date(2020, 12, 31)),
+                    ])
+
+    @with_transaction()
+    def test_checklist(self):
+        "What is required is agreed on before the signature"
+        pool = Pool()
+        Agreement = pool.get('prm.agreement')
+        Type = pool.get('prm.agreement.type')
+        company = create_company()
+        with set_company(company):
+            partner, = create_partners(company)
+            type_ = Type(
+                name="Distribution", warning_days=10, renewal_months=12,
+                checklist=[
+                    {'name': "Prices"},
+                    {'name': "Exclusivity", 'required': False}])
+            type_.save()
+            agreement = Agreement(
+                partner=partner, type=type_, signature_date=TODAY,
+                start_date=TODAY)
+            agreement.on_change_type()
+            agreement.save()
+            self.assertEqual(agreement.warning_days, 10)
+            self.assertEqual(agreement.renewal_months, 12)
+            with self.assertRaises(AgreementStateError) as cm:
+                Agreement.sign([agreement])
+            self.assertEqual(
+                cm.exception.message,
+                f'To sign the agreement "{agreement.rec_name}" you must '
+                'agree on "Prices" before.')
+            prices, exclusivity = agreement.checklist
+            prices.agreed = True
+            prices.save()
+            Agreement.sign([Agreement(agreement.id)])
+            self.assertEqual(agreement.state, 'signed')
+            copy, = Agreement.copy([agreement])
+            self.assertEqual(
+                [t.agreed for t in copy.checklist], [False, False])
+
+    @with_transaction()
     def test_statements(self):
         "The task has a constant number of statements"
         pool = Pool()
@@ -168,12 +279,16 @@ class AgreementTestCase(unittest.TestCase):
         with set_company(company):
             employee = create_employee(company)
             counts = []
-            for count in [10, 200]:
+            for count in [10, 100]:
                 partners = create_partners(
                     company, count, manager=employee.id)
                 Agreement.sign(self.create(partners, end_date=TODAY - DAY))
                 Agreement.sign(self.create(partners, end_date=TODAY))
+                Agreement.sign(self.create(
+                        partners, end_date=TODAY - DAY, renewal_months=1))
                 with count_statements() as statements:
                     Agreement.follow_up()
-                counts.append(len(statements))
+                counts.append(len([
+                            s for s in statements
+                            if not s.startswith('INSERT')]))
             self.assertLessEqual(counts[1], counts[0] + 3)

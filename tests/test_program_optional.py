@@ -15,7 +15,9 @@ D = Decimal
 
 class ProgramOptionalTestCase(SetupMixin, unittest.TestCase):
     "Test programs with the optional modules"
-    modules = ['prm', 'commission', 'sale_opportunity', 'sale_price_list']
+    modules = [
+        'prm', 'commission', 'party_relationship', 'sale_opportunity',
+        'sale_price_list']
 
     def partner(self, setup, **values):
         Partner = Pool().get('prm.partner')
@@ -158,3 +160,25 @@ class ProgramOptionalTestCase(SetupMixin, unittest.TestCase):
                     (setup.today + dt.timedelta(days=1), 'won'),
                     ]])
         self.assertEqual(Partner(partner.id).eligible_tier, silver)
+
+    @with_setup
+    def test_relations(self, setup):
+        "The relations of the party are those of the partner"
+        pool = Pool()
+        Party = pool.get('party.party')
+        Partner = pool.get('prm.partner')
+        Type = pool.get('party.relation.type')
+        type_ = Type(name="Subsidiary")
+        type_.save()
+        subsidiary = Party(name="Subsidiary")
+        subsidiary.save()
+        partner = self.partner(setup)
+        Partner.write([partner], {
+                'relations': [('create', [{
+                                'to': subsidiary.id,
+                                'type': type_.id}])]})
+        relation, = Partner(partner.id).relations
+        self.assertEqual(relation.from_, setup.party)
+        self.assertEqual(relation.to, subsidiary)
+        self.assertEqual(
+            Partner.search([('relations.to', '=', subsidiary.id)]), [partner])
