@@ -807,6 +807,250 @@ class PartnerTestCase(unittest.TestCase):
                     Partner(partner.id).revenue, Decimal('7.01'))
 
 
+class PartnerListTestCase(unittest.TestCase):
+    "Test the list and the form of partners"
+
+    @classmethod
+    def setUpClass(cls):
+        activate_module('prm')
+
+    @with_transaction()
+    def test_statements(self):
+        "All the columns take a constant number of statements"
+        pool = Pool()
+        Agreement = pool.get('prm.agreement')
+        AgreementType = pool.get('prm.agreement.type')
+        Channel = pool.get('prm.channel')
+        Interaction = pool.get('prm.interaction')
+        Metric = pool.get('prm.health.metric')
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        views = [
+            set(Partner.fields_view_get(view_type=type_)['fields'])
+            for type_ in ['tree', 'form']]
+        self.assertLessEqual({
+                'number', 'type', 'territory', 'manager', 'tier',
+                'eligible_tier', 'health_score', 'last_interaction',
+                'days_without_contact', 'next_step', 'next_step_state',
+                'open_gestures', 'revenue', 'revenue_last_year', 'state',
+                }, views[0])
+        self.assertLessEqual({
+                'revenue', 'revenue_last_year', 'concessions', 'agreements',
+                'health_score', 'interactions', 'next_step', 'enrolments',
+                }, views[1])
+        with set_company(company):
+            employee = create_employee(company)
+            agreement_type = AgreementType(name="Distribution")
+            agreement_type.save()
+            channel, = Channel.create([{'name': "Phone", 'kind': 'phone'}])
+            Metric.create([{
+                        'kind': 'recency', 'weight': Decimal(100),
+                        'worst': Decimal(90), 'best': Decimal(0)}])
+            counts = []
+            for count in [2, 20]:
+                partners = create_partners(
+                    company, count, manager=employee.id)
+                activate(partners)
+                Agreement.create([{
+                            'partner': p.id,
+                            'type': agreement_type.id,
+                            } for p in partners])
+                Interaction.create([{
+                            'company': company.id, 'partner': p.id,
+                            'party': p.party.id, 'channel': channel.id,
+                            'population': 'partner', 'direction': 'out',
+                            'date': dt.datetime.now(), 'state': state,
+                            } for p in partners
+                        for state in ['planned', 'done']])
+                Partner.take_health(partners)
+                ids = [p.id for p in partners]
+                counts.append([])
+                for names in views:
+                    with Transaction().set_context(_check_access=True):
+                        with count_statements() as statements:
+                            rows = Partner.read(ids, list(names))
+                        self.assertEqual(len(rows), count)
+                    counts[-1].append(len(statements))
+            self.assertLessEqual(counts[1][0], counts[0][0])
+            self.assertLessEqual(counts[1][1], counts[0][1])
+            self.assertLessEqual(counts[1][0], 60)
+
+    @with_transaction()
+    def test_search(self):
+        "A partner is found by anything that is known of it"
+        pool = Pool()
+        Channel = pool.get('prm.channel')
+        Interaction = pool.get('prm.interaction')
+        Mechanism = pool.get('party.contact_mechanism')
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            employee = create_employee(company, "Pam Beesly")
+            partner, other = create_partners(
+                company, 2, manager=employee.id,
+                start_date=TODAY - 30 * DAY)
+            Partner.handover([other], create_employee(company, "Jim Halpert"))
+            contact, = create_parties(name="Dwight")
+            Partner.write([partner], {
+                    'contacts': [('create', [{'party': contact.id}])]})
+            Mechanism.create([{
+                        'party': party.id, 'type': type_, 'value': value,
+                        } for party, type_, value in [
+                        (partner.party, 'email', "sales@example.com"),
+                        (partner.party, 'phone', "+32 2 555 12 12"),
+                        (contact, 'email', "dwight@example.com"),
+                        ]])
+            for text in [
+                    partner.party.name, "Dwight",
+                    "sales@example", "dwight@example", "555 12 12"]:
+                with self.subTest(text=text):
+                    self.assertEqual(
+                        Partner.search([('rec_name', 'ilike', f'%{text}%')]),
+                        [partner])
+            for domain in [
+                    [('rec_name', '=', partner.number)],
+                    [('manager', 'ilike', "%Beesly%")],
+                    ]:
+                with self.subTest(domain=domain):
+                    self.assertEqual(Partner.search(domain), [partner])
+
+            channel, = Channel.create([{'name': "Phone", 'kind': 'phone'}])
+            Interaction.create([{
+                        'company': company.id, 'partner': partner.id,
+                        'party': partner.party.id, 'channel': channel.id,
+                        'population': 'partner', 'direction': 'out',
+                        'date': dt.datetime.combine(
+                            TODAY - 10 * DAY, dt.time(12)),
+                        'state': 'done'}])
+            self.assertEqual(
+                [p.days_without_contact
+                    for p in Partner.browse([partner, other])], [10, 30])
+            for operator, days, found in [
+                    ('>', 9, [partner, other]),
+                    ('>', 10, [other]),
+                    ('>=', 10, [partner, other]),
+                    ('>=', 30, [other]),
+                    ('>', 30, []),
+                    ('<', 10, []),
+                    ('<=', 10, [partner]),
+                    ('<', 30, [partner]),
+                    ('<=', 30, [partner, other]),
+                    ('=', 10, [partner]),
+                    ('=', 30, [other]),
+                    ('!=', 10, [other]),
+                    ]:
+                with self.subTest(operator=operator, days=days):
+                    self.assertEqual(
+                        Partner.search(
+                            [('days_without_contact', operator, days)],
+                            order=[('id', 'ASC')]),
+                        found)
+
+    @with_transaction()
+    def test_first_tab(self):
+        "The first tab shows all the partners"
+        pool = Pool()
+        Domain = pool.get('ir.action.act_window.domain')
+        ModelData = pool.get('ir.model.data')
+        Action = pool.get('ir.action.act_window')
+        action = Action(ModelData.get_id('prm', 'act_partner_form'))
+        first = Domain.search([
+                ('act_window', '=', action.id),
+                ], order=[('sequence', 'ASC'), ('id', 'ASC')])[0]
+        self.assertFalse(first.domain)
+
+
+class HandoverTestCase(unittest.TestCase):
+    "Test the wizard that hands partners over"
+
+    @classmethod
+    def setUpClass(cls):
+        activate_module('prm')
+
+    def hand_over(self, **values):
+        pool = Pool()
+        Handover = pool.get('prm.partner.handover', type='wizard')
+        session_id, _, _ = Handover.create()
+        handover = Handover(session_id)
+        Start = pool.get('prm.partner.handover.start')
+        handover.start = Start(**{
+                **dict.fromkeys(Start._fields),
+                **Start.default_get(
+                    ['company', 'date', 'method'], with_rec_name=False)})
+        for name, value in values.items():
+            setattr(handover.start, name, value)
+            if name in {'former_manager', 'territory'}:
+                getattr(handover.start, f'on_change_{name}')()
+        handover.transition_handover()
+        return handover
+
+    @with_transaction()
+    def test_load(self):
+        "The partners are spread such that all have as many"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        company = create_company()
+        with set_company(company):
+            leaver, busy, free = [
+                create_employee(company, name)
+                for name in ["Leaver", "Busy", "Free"]]
+            create_partners(company, 3, manager=busy.id)
+            partners = create_partners(company, 5, manager=leaver.id)
+            self.hand_over(
+                former_manager=leaver, method='load', employees=[busy, free])
+            self.assertEqual(
+                [p.manager for p in Partner.browse(partners)],
+                [free, free, free, busy, free])
+            self.assertEqual(Partner.search([('manager', '=', leaver.id)]), [])
+
+    @with_transaction()
+    def test_territory(self):
+        "The partners go to who is in charge of their territory"
+        pool = Pool()
+        Channel = pool.get('prm.channel')
+        Interaction = pool.get('prm.interaction')
+        Partner = pool.get('prm.partner')
+        Territory = pool.get('prm.territory')
+        company = create_company()
+        with set_company(company):
+            leaver, north, south = [
+                create_employee(company, name)
+                for name in ["Leaver", "North", "South"]]
+            territories = Territory.create([
+                    {'name': e.party.name, 'employee': e.id}
+                    for e in [north, south]])
+            partners = create_partners(company, 3, manager=leaver.id)
+            for partner, territory in zip(partners, territories):
+                Partner.write([partner], {'territory': territory.id})
+            channel, = Channel.create([
+                    {'name': "Meeting", 'kind': 'meeting'}])
+
+            with self.assertRaises(ManagerError) as cm:
+                self.hand_over(former_manager=leaver, method='territory')
+            self.assertEqual(
+                cm.exception.message,
+                f'You cannot hand over the partner "{partners[2].rec_name}" '
+                'by territory because nobody is in charge of its territory. '
+                'Set its territory and the employee of it before.')
+            handover = self.hand_over(
+                territory=territories[0], employee=leaver)
+            self.assertEqual(handover.start.partners, (partners[0],))
+            self.hand_over(
+                partners=partners[:2], method='territory',
+                introduction_channel=channel, introduction_date=TODAY + DAY)
+            self.assertEqual(
+                [p.manager for p in Partner.browse(partners)],
+                [north, south, leaver])
+            self.assertEqual(
+                [(i.partner, i.employee, i.date.date(), i.subject, i.state)
+                    for i in Interaction.search(
+                        [], order=[('id', 'ASC')])],
+                [(partners[0], north, TODAY + DAY,
+                        "Introduction of North after Leaver", 'planned'),
+                    (partners[1], south, TODAY + DAY,
+                        "Introduction of South after Leaver", 'planned')])
+
+
 class PartnerAccessTestCase(unittest.TestCase):
     "Test access to partners"
 

@@ -1,15 +1,22 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+from decimal import Decimal
+
 from sql import Cast, Literal, Null
 from sql.conditionals import Case, Coalesce
 from sql.functions import Extract
 
 from trytond.model import Index, fields
+from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Eval
+from trytond.tools import grouped_slice
+from trytond.transaction import Transaction
 
 from ..tools import sql_month, sql_round, sql_sum
 
+_in = fields.SQL_OPERATORS['in']
+_SIZE = 10_000  # values of an IN that every database accepts
 _OPEN_STATES = ['lead', 'opportunity', 'converted']
 
 
@@ -127,3 +134,48 @@ class Pipeline(metaclass=PoolMeta):
             sql_sum(amounts.amount).as_('amount'),
             sql_sum(amounts.weighted_amount).as_('weighted_amount'),
             group_by=[amounts.company, amounts.date])
+
+
+class Partner(metaclass=PoolMeta):
+    __name__ = 'prm.partner'
+
+    pipeline = fields.Function(Monetary(
+            "Pipeline", currency='currency', digits='currency',
+            help="The sum of the amounts of the open opportunities of the "
+            "party."),
+        'get_pipeline')
+    weighted_pipeline = fields.Function(Monetary(
+            "Weighted Pipeline", currency='currency', digits='currency',
+            help="The sum of the amounts of the open opportunities of the "
+            "party, each multiplied by its probability and rounded."),
+        'get_pipeline')
+
+    @classmethod
+    def get_pipeline(cls, partners, names):
+        pool = Pool()
+        Pipeline = pool.get('prm.pipeline')
+        cursor = Transaction().connection.cursor()
+        columns = {
+            'pipeline': 'amount', 'weighted_pipeline': 'weighted_amount'}
+        values = {
+            n: dict.fromkeys(map(int, partners), Decimal(0)) for n in names}
+        for sub_partners in grouped_slice(partners, _SIZE):
+            partner = cls.__table__()
+            amounts = Pipeline.deals_query()
+            cursor.execute(*partner
+                .join(amounts,
+                    condition=(amounts.party == partner.party)
+                    & (amounts.company == partner.company))
+                .select(
+                    partner.id,
+                    *(sql_sum(getattr(amounts, columns[n])) for n in names),
+                    where=_in(partner.id, list(map(int, sub_partners))),
+                    group_by=partner.id))
+            for id_, *sums in cursor:
+                for name, amount in zip(names, sums):
+                    values[name][id_] = Decimal(str(amount))
+        for partner in partners:
+            for name in names:
+                values[name][partner.id] = partner.company.currency.round(
+                    values[name][partner.id])
+        return values

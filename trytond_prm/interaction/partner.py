@@ -14,7 +14,7 @@ from trytond.tools import grouped_slice, sqlite_apply_types
 from trytond.tools import timezone as tz
 from trytond.transaction import Transaction
 
-from ..tools import company_timezone
+from ..tools import company_timezone, local_date
 
 _in = fields.SQL_OPERATORS['in']
 _SIZE = 10_000  # values of an IN that every database accepts
@@ -46,6 +46,12 @@ class Partner(metaclass=PoolMeta):
             help="Overdue when the day of the next step is over."),
         'get_steps', searcher='search_next_step_state')
 
+    days_without_contact = fields.Function(fields.Integer(
+            "Days without Contact",
+            help="The days since the last interaction that is done, or since "
+            "the start of the relationship."),
+        'get_days_without_contact', searcher='search_days_without_contact')
+
     @classmethod
     def _today_bounds(cls, company=None):
         """Return the start of today and of tomorrow of the company
@@ -53,11 +59,9 @@ class Partner(metaclass=PoolMeta):
         They are in UTC and by default for the company of the context.
         """
         pool = Pool()
-        Company = pool.get('company.company')
         Date = pool.get('ir.date')
         if company is None:
-            company_id = Transaction().context.get('company')
-            company = Company(company_id) if company_id is not None else None
+            company = cls._context_company()
         timezone = company_timezone(company)
         today = Date.today(timezone=timezone)
         return tuple(
@@ -121,6 +125,63 @@ class Partner(metaclass=PoolMeta):
                     state = 'planned'
                 states[partner.id] = state
         return result
+
+    @classmethod
+    def get_days_without_contact(cls, partners, name):
+        pool = Pool()
+        Date = pool.get('ir.date')
+        last = cls.get_steps(partners, ['last_interaction'])[
+            'last_interaction']
+        days = {}
+        today = {}
+        for partner in partners:
+            company = partner.company
+            if company not in today:
+                today[company] = Date.today(
+                    timezone=company_timezone(company))
+            date = (
+                local_date(last[partner.id], company)
+                if last[partner.id] else partner.start_date)
+            days[partner.id] = max((today[company] - date).days, 0)
+        return days
+
+    @classmethod
+    def search_days_without_contact(cls, name, clause):
+        "The days are compared as the dates on which they start"
+        _, operator, value = clause
+        swap = {'<': '>', '<=': '>=', '>': '<', '>=': '<='}
+        if operator not in {'=', '!=', *swap} or value is None:
+            return [('id', '=', -1)]
+        if operator == '!=':
+            return ['OR', (name, '<', value), (name, '>', value)]
+        if operator == '=':
+            return [(name, '>=', value), (name, '<=', value)]
+        start, tomorrow = cls._today_bounds()
+        today = local_date(start, cls._context_company())
+        if operator in {'>', '<='}:
+            limit = start - dt.timedelta(days=value)
+        else:
+            limit = tomorrow - dt.timedelta(days=value)
+        date = today - dt.timedelta(days=value)
+        # At least value days ago is before the day after
+        contact = {
+            '>': ('<', limit), '>=': ('<', limit),
+            '<': ('>=', limit), '<=': ('>=', limit),
+            }[operator]
+        return ['OR',
+            ('last_interaction', *contact),
+            [
+                ('last_interaction', '=', None),
+                ('start_date', swap[operator], date),
+                ],
+            ]
+
+    @classmethod
+    def _context_company(cls):
+        pool = Pool()
+        Company = pool.get('company.company')
+        company_id = Transaction().context.get('company')
+        return Company(company_id) if company_id is not None else None
 
     @classmethod
     def order_last_interaction(cls, tables):

@@ -1,7 +1,7 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 import datetime as dt
-from collections import defaultdict
+from collections import Counter, defaultdict
 from decimal import Decimal
 
 from sql import Literal, Null
@@ -1105,10 +1105,53 @@ class PartnerHandover(Wizard):
             partners = Partner.search([
                     ('id', 'in', list(map(int, self.start.partners))),
                     ])
-        Partner.handover(
-            Partner.browse(partners), self.start.employee,
-            date=self.start.date)
+        for employee, to_hand_over in self._allot(
+                Partner.browse(partners)).items():
+            self._hand_over(to_hand_over, employee)
         return 'end'
+
+    def _allot(self, partners):
+        "Return the partners that each employee gets"
+        return getattr(self, f'_allot_{self.start.method}')(partners)
+
+    def _allot_employee(self, partners):
+        return {self.start.employee: partners}
+
+    def _allot_territory(self, partners):
+        allotted = defaultdict(list)
+        for partner in partners:
+            territory = partner.territory
+            if not territory or not territory.employee:
+                raise ManagerError(gettext(
+                        'prm.msg_partner_handover_territory',
+                        partner=partner.rec_name))
+            allotted[territory.employee].append(partner)
+        return allotted
+
+    def _allot_load(self, partners):
+        "Each partner goes to who has the fewest at that time"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        employees = self.start.employees
+        with Transaction().set_context(date=self.start.date):
+            loads = Counter(
+                p.manager for p in Partner.search([
+                        ('state', '!=', 'ended'),
+                        ('manager', 'in', list(map(int, employees))),
+                        ('id', 'not in', list(map(int, partners))),
+                        ]))
+        allotted = defaultdict(list)
+        for partner in partners:
+            employee = min(
+                employees, key=lambda e: (loads[e], employees.index(e)))
+            loads[employee] += 1
+            allotted[employee].append(partner)
+        return allotted
+
+    def _hand_over(self, partners, employee):
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        Partner.handover(partners, employee, date=self.start.date)
 
 
 class PartnerHandoverStart(ModelView):
@@ -1122,17 +1165,44 @@ class PartnerHandoverStart(ModelView):
             ('company', '=', Eval('company', -1)),
             ],
         help="Choose all the partners that the employee manages.")
+    territory = fields.Many2One(
+        'prm.territory', "Territory",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ],
+        help="Choose only the partners of the territory.")
     partners = fields.Many2Many(
         'prm.partner', None, None, "Partners", required=True,
         domain=[
             ('company', '=', Eval('company', -1)),
             ('state', '!=', 'ended'),
             ])
+    method = fields.Selection([
+            ('employee', "One Employee"),
+            ('load', "By Load"),
+            ('territory', "By Territory"),
+            ], "Method", required=True, sort=False,
+        help="Give all the partners to one employee, to several who then "
+        "have as many partners as possible equally, or each to the employee "
+        "in charge of its territory.")
     employee = fields.Many2One(
-        'company.employee', "New Manager", required=True,
+        'company.employee', "New Manager",
         domain=[
             ('company', '=', Eval('company', -1)),
-            ])
+            ],
+        states={
+            'required': Eval('method') == 'employee',
+            'invisible': Eval('method') != 'employee',
+            })
+    employees = fields.Many2Many(
+        'company.employee', None, None, "New Managers",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ],
+        states={
+            'required': Eval('method') == 'load',
+            'invisible': Eval('method') != 'load',
+            })
     date = fields.Date(
         "Date", required=True,
         help="The first day of the new manager.")
@@ -1145,13 +1215,27 @@ class PartnerHandoverStart(ModelView):
     def default_date(cls):
         return Pool().get('ir.date').today()
 
-    @fields.depends('company', 'former_manager', 'partners')
+    @classmethod
+    def default_method(cls):
+        return 'employee'
+
+    @fields.depends('company', 'former_manager', 'territory', 'partners')
     def on_change_former_manager(self):
         pool = Pool()
         Partner = pool.get('prm.partner')
-        if self.former_manager and self.company:
+        domain = []
+        if self.former_manager:
+            domain.append(('manager', '=', self.former_manager.id))
+        if self.territory:
+            domain.append(
+                ('territory', 'child_of', [self.territory.id], 'parent'))
+        if domain and self.company:
             self.partners = Partner.search([
                     ('company', '=', self.company.id),
-                    ('manager', '=', self.former_manager.id),
                     ('state', '!=', 'ended'),
+                    domain,
                     ])
+
+    @fields.depends(methods=['on_change_former_manager'])
+    def on_change_territory(self):
+        self.on_change_former_manager()
