@@ -1,7 +1,5 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-from collections import defaultdict
-
 from sql.aggregate import Count
 
 from trytond.model import fields
@@ -17,29 +15,14 @@ _OPEN = ['draft', 'submitted', 'approved']
 class Partner(metaclass=PoolMeta):
     __name__ = 'prm.partner'
 
-    concessions = fields.Function(fields.One2Many(
-            'prm.concession', None, "Commercial Gestures",
-            help="The gestures for the party."),
-        'get_concessions')
+    concessions = fields.One2Many(
+        'prm.concession', 'partner', "Commercial Gestures", readonly=True,
+        help="The gestures for the partner.")
     open_gestures = fields.Function(fields.Integer(
             "Open Gestures",
             help="The number of the commercial gestures for the party that "
             "are neither granted nor given up."),
         'get_open_gestures', searcher='search_open_gestures')
-
-    @classmethod
-    def get_concessions(cls, partners, name):
-        pool = Pool()
-        Concession = pool.get('prm.concession')
-        concessions = defaultdict(list)
-        for sub_partners in grouped_slice(partners, _SIZE):
-            for concession in Concession.search([
-                        ('party', 'in', list(
-                                {p.party.id for p in sub_partners})),
-                        ]):
-                concessions[concession.company, concession.party].append(
-                    concession.id)
-        return {p.id: concessions[p.company, p.party] for p in partners}
 
     @classmethod
     def _open_gestures_query(cls):
@@ -74,3 +57,9 @@ class Partner(metaclass=PoolMeta):
         query.having = Operator(count.expression, value)
         query.columns = query.columns[:1]
         return [('id', 'in', query)]
+
+    @classmethod
+    def copy(cls, partners, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('concessions', None)
+        return super().copy(partners, default=default)

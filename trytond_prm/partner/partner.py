@@ -1104,7 +1104,7 @@ class PartnerHandover(Wizard):
         with check_access():
             partners = Partner.search([
                     ('id', 'in', list(map(int, self.start.partners))),
-                    ])
+                    ], order=[('id', 'ASC')])
         for employee, to_hand_over in self._allot(
                 Partner.browse(partners)).items():
             self._hand_over(to_hand_over, employee)
