@@ -152,6 +152,7 @@ class ProgramTierCriterion(ModelSQL, ModelView):
         'prm.program.tier', "Tier", required=True, ondelete='CASCADE')
     metric = fields.Selection([
             ('revenue', "Revenue"),
+            ('registrations', "Deal Registrations"),
             ('interactions', "Interactions"),
             ('tenure', "Tenure"),
             ('custom', "Custom"),
@@ -313,30 +314,47 @@ class ProgramTierCriterion(ModelSQL, ModelView):
         return Partner.revenue_of(partners, [(s, date) for s in starts])
 
     @classmethod
+    def _measure_registrations(cls, partners, starts, date):
+        "The deal registrations that were approved, where the company is"
+        pool = Pool()
+        Registration = pool.get('prm.registration')
+        registration = Registration.__table__()
+        return cls._count(
+            partners, starts, date, registration, registration.approved_at)
+
+    @classmethod
     def _measure_interactions(cls, partners, starts, date):
         "The interactions that were done, by the date where the company is"
         pool = Pool()
-        Company = pool.get('company.company')
         Interaction = pool.get('prm.interaction')
-        cursor = Transaction().connection.cursor()
         interaction = Interaction.__table__()
+        return cls._count(
+            partners, starts, date, interaction, interaction.date,
+            interaction.state == 'done')
+
+    @classmethod
+    def _count(cls, partners, starts, date, table, timestamp, where=None):
+        "Count the rows of each partner from each start to the date"
+        pool = Pool()
+        Company = pool.get('company.company')
+        cursor = Transaction().connection.cursor()
         company = Company.__table__()
-        day = sql_local_date(interaction.date, company.timezone)
+        day = sql_local_date(timestamp, company.timezone)
         values = {p.id: [0] * len(starts) for p in partners}
+        since = timestamp >= min(starts) - _DAY
+        where = since if where is None else where & since
         for sub_partners in grouped_slice(partners, _SIZE):
-            cursor.execute(*interaction
-                .join(company, condition=interaction.company == company.id)
+            cursor.execute(*table
+                .join(company, condition=table.company == company.id)
                 .select(
-                    interaction.partner,
+                    table.partner,
                     *(Count(Case((
                                     (day >= start) & (day <= date),
-                                    interaction.id)))
+                                    table.id)))
                         for start in starts),
-                    where=_in(
-                        interaction.partner, list(map(int, sub_partners)))
-                    & (interaction.state == 'done')
-                    & (interaction.date >= min(starts) - _DAY),
-                    group_by=interaction.partner))
+                    where=_in(table.partner, list(map(int, sub_partners)))
+                    & where,
+                    group_by=table.partner))
             for partner, *counts in cursor:
                 values[partner] = counts
         return values
