@@ -6,9 +6,11 @@ import unittest.mock
 from collections import defaultdict
 from decimal import Decimal
 from io import BytesIO
+from zipfile import ZipFile
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from lxml import etree
 from openpyxl import load_workbook
 
 from trytond.modules.account.tests import create_chart, get_fiscalyear
@@ -648,6 +650,49 @@ class ReviewTestCase(unittest.TestCase):
             review = Review(review.id)
             self.assertEqual(review.document, document)
             self.assertEqual(review.all_months, months)
+
+    @with_transaction()
+    def test_report_text(self):
+        "The text document has the figures, the charts and their texts"
+        pool = Pool()
+        ActionReport = pool.get('ir.action.report')
+        ModelData = pool.get('ir.model.data')
+        Report = pool.get('prm.review', type='report')
+        action = ActionReport(ModelData.get_id('prm', 'report_review_odt'))
+        company = create_company()
+        with set_company(company):
+            setup_account(company, 2007, 2008)
+            post_revenue(company, '2007-12-31', '2000')
+            post_revenue(company, '2008-01-01', '4321')
+            review = new_review(company, name="The <Half-year>")
+
+            extension, content, _, _ = Report.execute(
+                [review.id], {'action_id': action.id})
+
+        self.assertEqual(extension, 'odt')
+        with ZipFile(BytesIO(content)) as archive:
+            self.assertEqual(archive.testzip(), None)
+            self.assertEqual(
+                archive.infolist()[0].filename, 'mimetype')
+            self.assertEqual(
+                archive.read('mimetype'),
+                b'application/vnd.oasis.opendocument.text')
+            names = archive.namelist()
+            for name in names:
+                if name != 'mimetype':
+                    etree.fromstring(archive.read(name))
+            root = etree.fromstring(archive.read('content.xml'))
+        texts = [''.join(e.itertext()) for e in root.iter('{*}p', '{*}h')]
+        self.assertIn("The <Half-year>", texts)
+        self.assertIn("Method and Definitions", texts)
+        self.assertIn("usd4,321.00", texts)
+        images = list(root.iter('{*}image'))
+        self.assertEqual(
+            [i.get('{http://www.w3.org/1999/xlink}href') for i in images],
+            [n for n in names if n.endswith('.svg')])
+        alternatives = list(root.iter('{*}desc'))
+        self.assertEqual(len(alternatives), len(images))
+        self.assertTrue(all(a.text for a in alternatives))
 
     @with_transaction()
     def test_report_library(self):
