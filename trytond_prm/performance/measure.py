@@ -5,6 +5,7 @@ import datetime as dt
 from sql import Cast, Literal, Null, Union, Window, With
 from sql.aggregate import Sum
 from sql.conditionals import Coalesce
+from sql.functions import Lead
 
 from trytond.pool import Pool
 
@@ -263,19 +264,27 @@ class Measures:
 
         # A partner may be restarted the day it ends: the last one has it.
         partner = Partner.__table__()
-        partner = partner.select(
-            partner.id,
-            where=(partner.company == actual.company)
-            & (partner.party == actual.party)
-            & at_date(partner, actual.date),
-            order_by=[partner.start_date.desc, partner.id.desc], limit=1)
-        by_partner = actual.select(
-            actual.company.as_('company'),
-            actual.date.as_('date'),
-            actual.amount.as_('amount'),
-            actual.seller.as_('seller'),
-            *(getattr(actual, name).as_(name) for name in names),
-            partner.as_('partner'))
+        period = partner.select(
+            partner.id, partner.company, partner.party,
+            partner.start_date, partner.end_date,
+            Lead(partner.start_date, window=Window(
+                    [partner.company, partner.party],
+                    order_by=[partner.start_date.asc, partner.id.asc])
+                ).as_('next_date'))
+        by_partner = (actual
+            .join(period, 'LEFT',
+                condition=(period.company == actual.company)
+                & (period.party == actual.party)
+                & at_date(period, actual.date)
+                & ((period.next_date == Null)
+                    | (period.next_date > actual.date)))
+            .select(
+                actual.company.as_('company'),
+                actual.date.as_('date'),
+                actual.amount.as_('amount'),
+                actual.seller.as_('seller'),
+                *(getattr(actual, name).as_(name) for name in names),
+                period.id.as_('partner')))
         manager = Manager.__table__()
         by_employee = add(by_partner
             .join(manager, 'LEFT',
