@@ -29,6 +29,7 @@ requires = [
     f"trytond[weasyprint] {series}",
     require_module('account_fr'),
     'cssselect2',
+    'icalendar >= 5',
     'lxml',
     'pygal',
     'python-dateutil',

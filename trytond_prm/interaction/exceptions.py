@@ -3,6 +3,10 @@
 from trytond.model.exceptions import AccessError, ValidationError
 
 
+class FeedEmployeeError(ValidationError):
+    pass
+
+
 class InteractionDeleteError(AccessError):
     pass
 

@@ -9,8 +9,8 @@ class Rule(metaclass=PoolMeta):
     @classmethod
     def _prm_own_models(cls):
         return super()._prm_own_models() | {
-            'prm.interaction', 'prm.interaction.reminder',
-            'prm.interaction.transfer'}
+            'prm.interaction', 'prm.interaction.feed',
+            'prm.interaction.reminder', 'prm.interaction.transfer'}
 
 
 class Cron(metaclass=PoolMeta):
