@@ -266,6 +266,166 @@ class InteractionTestCase(unittest.TestCase):
             self.assertEqual(first.next.channel, get_channel('meeting'))
             self.assertEqual(first.next.party, party)
 
+    def create_type(self, name, **values):
+        Type = Pool().get('prm.interaction.type')
+        type_, = Type.create([dict(values, name=name)])
+        return type_
+
+    @with_transaction()
+    def test_type(self):
+        "An interaction that is done opens the next one of its type"
+        Interaction = Pool().get('prm.interaction')
+        company = create_company()
+        company.timezone = 'Europe/Paris'
+        company.save()
+        meeting = get_channel('meeting')
+        last = self.create_type("Reminder", follow_up=True, next_days=3)
+        first = self.create_type(
+            "Offer", follow_up=True, next_days=7, next_channel=meeting.id,
+            next_subject="What do you think of it?", next_type=last.id)
+        without = self.create_type("Talk")
+        with set_company(company):
+            party, = create_parties()
+            employee = create_employee(company)
+            # The clocks change on the 31st of March
+            date = dt.datetime(2024, 3, 28, 9)
+            default = {
+                'party': party.id, 'employee': employee.id, 'date': date}
+            offer, followed, talk, cancelled, undone = create_interactions(
+                {'type': first.id}, {'type': first.id},
+                {'type': without.id}, {'type': first.id},
+                {'type': first.id}, **default)
+            create_interactions(followed.follow_up_values())
+            Interaction.cancel([cancelled])
+            Interaction.do([offer, followed, talk, cancelled])
+            Interaction.do([offer, followed, talk, cancelled])
+            self.assertEqual(
+                Interaction.search([('previous', '=', talk.id)]), [])
+            self.assertEqual(
+                Interaction.search([
+                        ('previous', 'in', [cancelled.id, undone.id])]), [])
+            for interaction in [offer, followed]:
+                following = Interaction(interaction.id).next
+                self.assertEqual(following.state, 'planned')
+                self.assertEqual(
+                    following.date, dt.datetime(2024, 4, 4, 8))
+                self.assertEqual(following.channel, meeting)
+                self.assertEqual(
+                    following.subject, "What do you think of it?")
+                self.assertEqual(following.employee, employee)
+                self.assertEqual(following.type, last)
+            Interaction.do([following])
+            end = Interaction(following.id).next
+            self.assertEqual(end.subject, following.subject)
+            self.assertEqual(end.channel, meeting)
+            self.assertEqual(end.type, None)
+            Interaction.do([end])
+            self.assertEqual(Interaction(end.id).next, None)
+
+            counts = []
+            for count in [2, 20]:
+                interactions = create_interactions(
+                    *[{'type': first.id} for _ in range(count)], **default)
+                with count_statements() as statements:
+                    Interaction.do(Interaction.browse(interactions))
+                counts.append(len([
+                            s for s in statements
+                            if not s.startswith('INSERT')]))
+            self.assertLessEqual(counts[1], counts[0])
+
+    @with_transaction()
+    def test_type_follow_up(self):
+        "The wizard proposes what the type plans and plans it once"
+        pool = Pool()
+        Interaction = pool.get('prm.interaction')
+        FollowUp = pool.get('prm.interaction.follow_up', type='wizard')
+        Session = pool.get('ir.session.wizard')
+        company = create_company()
+        type_ = self.create_type("Offer", follow_up=True, next_days=7)
+        with set_company(company):
+            party, = create_parties()
+            first, = create_interactions({
+                    'party': party.id, 'type': type_.id, 'date': NOW})
+            session = Session()
+            session.save()
+            with Transaction().set_context(
+                    active_model='prm.interaction', active_id=first.id,
+                    active_ids=[first.id]):
+                wizard = FollowUp(session.id)
+                defaults = wizard.default_start([])
+                self.assertEqual(defaults['date'], NOW + 7 * DAY)
+                wizard.start.date = NOW + DAY
+                wizard.start.channel = get_channel()
+                wizard.start.employee = None
+                wizard.start.subject = None
+                wizard.transition_plan()
+            first = Interaction(first.id)
+            self.assertEqual(first.state, 'done')
+            self.assertEqual(first.next.date, NOW + DAY)
+
+    @with_transaction()
+    def test_default_channel(self):
+        "The channel is the last one that the user entered"
+        pool = Pool()
+        Channel = pool.get('prm.channel')
+        Interaction = pool.get('prm.interaction')
+        company = create_company()
+        with set_company(company):
+            party, = create_parties()
+            self.assertEqual(Interaction.default_channel(), None)
+            for kind in ['email', 'meeting']:
+                channel = get_channel(kind)
+                create_interactions(
+                    {'party': party.id, 'channel': channel.id})
+            with count_statements() as statements:
+                self.assertEqual(Interaction.default_channel(), channel.id)
+            self.assertEqual(len(statements), 1)
+            Channel.write([channel], {'active': False})
+            self.assertEqual(
+                Interaction.default_channel(), get_channel('email').id)
+            with Transaction().set_user(0):
+                self.assertEqual(Interaction.default_channel(), None)
+
+    @with_transaction()
+    def test_due(self):
+        "What is planned is found by its day at the company"
+        Date = Pool().get('ir.date')
+        Interaction = Pool().get('prm.interaction')
+        company = create_company()
+        company.timezone = 'Europe/Paris'
+        company.save()
+        with set_company(company):
+            party, = create_parties()
+            expected = dict(zip(
+                    create_interactions(*[{'date': d} for d in [
+                                dt.datetime(2030, 7, 14, 21, 59, 59),
+                                dt.datetime(2030, 7, 14, 22),
+                                dt.datetime(2030, 7, 15, 22),
+                                dt.datetime(2030, 7, 21, 21, 59, 59),
+                                dt.datetime(2030, 7, 21, 22),
+                                dt.datetime(2030, 7, 15),
+                                ]], party=party.id),
+                    ['overdue', 'today', 'week', 'week', 'later', None]))
+            Interaction.cancel(list(expected)[-1:])
+            with patch.object(
+                    Date, 'today',
+                    lambda timezone=None: dt.date(2030, 7, 15)):
+                self.assertEqual(
+                    {i: i.due for i in Interaction.browse(list(expected))},
+                    expected)
+                for operator, value, dues in [
+                        ('=', 'today', {'today'}),
+                        ('=', None, {None}),
+                        ('in', ['today', 'week'], {'today', 'week'}),
+                        ('!=', 'overdue', {'today', 'week', 'later', None}),
+                        ('not in', ['later', None],
+                            {'overdue', 'today', 'week'})]:
+                    with self.subTest(operator=operator, value=value):
+                        self.assertEqual(
+                            set(Interaction.search(
+                                    [('due', operator, value)])),
+                            {i for i, d in expected.items() if d in dues})
+
     @with_transaction()
     def test_steps(self):
         "The partner knows its last interaction and next step"

@@ -3,7 +3,7 @@
 import datetime as dt
 from collections import defaultdict
 
-from sql import Null
+from sql import Literal, Null
 
 from trytond.i18n import gettext
 from trytond.model import (
@@ -165,6 +165,16 @@ class Interaction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             ('done', "Done"),
             ('cancelled', "Cancelled"),
             ], "State", readonly=True, required=True, sort=False)
+    due = fields.Function(fields.Selection([
+                (None, ""),
+                ('overdue', "Overdue"),
+                ('today', "Today"),
+                ('week', "Next 7 Days"),
+                ('later', "Later"),
+                ], "Due", sort=False,
+            help="When the planned interaction takes place.\n"
+            "Overdue when its day is over."),
+        'get_due', searcher='search_due')
 
     del _states
 
@@ -192,6 +202,9 @@ class Interaction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     (t.employee, Index.Range()),
                     (t.date, Index.Range()),
                     where=t.state == Inline('planned')),
+                Index(t,
+                    (t.create_uid, Index.Equality()),
+                    (t.id, Index.Range(order='DESC'))),
                 })
         cls._transitions |= {
             ('planned', 'done'),
@@ -233,6 +246,28 @@ class Interaction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     @classmethod
     def default_employee(cls):
         return Transaction().context.get('employee')
+
+    @classmethod
+    def default_channel(cls):
+        "Return the channel of the last interaction that the user entered"
+        pool = Pool()
+        Channel = pool.get('prm.channel')
+        transaction = Transaction()
+        if not transaction.user:
+            return
+        cursor = transaction.connection.cursor()
+        table = cls.__table__()
+        channel = Channel.__table__()
+        cursor.execute(*table
+            .join(channel, condition=table.channel == channel.id)
+            .select(
+                channel.id,
+                where=(table.create_uid == transaction.user)
+                & (channel.active == Literal(True)),
+                order_by=[table.id.desc],
+                limit=1))
+        if row := cursor.fetchone():
+            return row[0]
 
     @classmethod
     def default_direction(cls):
@@ -320,6 +355,48 @@ class Interaction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     table.previous,
                     where=(table.previous != Null) & table.id.in_(nexts)))]
 
+    @classmethod
+    def _due_bounds(cls, company=None):
+        "Return the start of today, of tomorrow and of the day in a week"
+        pool = Pool()
+        Partner = pool.get('prm.partner')
+        start, end = Partner._today_bounds(company)
+        return start, end, start + dt.timedelta(days=7)
+
+    @classmethod
+    def get_due(cls, interactions, name):
+        bounds, dues = {}, {}
+        for interaction in interactions:
+            due = None
+            if interaction.state == 'planned':
+                company = interaction.company
+                if company not in bounds:
+                    bounds[company] = cls._due_bounds(company)
+                due = next(
+                    (d for d, bound in zip(
+                            ['overdue', 'today', 'week'], bounds[company])
+                        if interaction.date < bound), 'later')
+            dues[interaction.id] = due
+        return dues
+
+    @classmethod
+    def search_due(cls, name, clause):
+        _, operator, value = clause
+        start, end, week = cls._due_bounds()
+        domains = {
+            None: [('state', '!=', 'planned')],
+            'overdue': [('date', '<', start)],
+            'today': [('date', '>=', start), ('date', '<', end)],
+            'week': [('date', '>=', end), ('date', '<', week)],
+            'later': [('date', '>=', week)],
+            }
+        values = {value} if operator in {'=', '!='} else set(value or [])
+        if operator in {'!=', 'not in'}:
+            values = domains.keys() - values
+        return ['OR', ('id', '=', -1)] + [
+            [*domain, ('state', '=', 'planned')] if due else domain
+            for due, domain in domains.items() if due in values]
+
     def get_rec_name(self, name):
         items = [self.subject or self.channel.rec_name]
         if self.party:
@@ -346,6 +423,9 @@ class Interaction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             ('/tree/field[@name="sentiment"]', 'visual',
                 If(Eval('sentiment', 0) < 0, 'danger',
                     If(Eval('sentiment', 0) > 0, 'success', ''))),
+            ('/tree/field[@name="due"]', 'visual',
+                If(Eval('due') == 'overdue', 'danger',
+                    If(Eval('due') == 'today', 'warning', ''))),
             ]
 
     @classmethod
@@ -588,7 +668,8 @@ class InteractionFollowUp(Wizard):
         values = self.record.follow_up_values()
         return {
             n: values[n] for n in [
-                'company', 'channel', 'employee', 'subject']}
+                'company', 'date', 'channel', 'employee', 'subject']
+            if n in values}
 
     def transition_plan(self):
         pool = Pool()
@@ -599,9 +680,9 @@ class InteractionFollowUp(Wizard):
         values['employee'] = (
             self.start.employee.id if self.start.employee else None)
         values['subject'] = self.start.subject
+        Interaction.create([values])
         if self.record.state == 'planned':
             Interaction.do([self.record])
-        Interaction.create([values])
         return 'end'
 
 
