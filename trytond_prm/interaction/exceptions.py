@@ -1,5 +1,6 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+from trytond.exceptions import UserError
 from trytond.model.exceptions import AccessError, ValidationError
 
 
@@ -8,6 +9,10 @@ class FeedEmployeeError(ValidationError):
 
 
 class InteractionDeleteError(AccessError):
+    pass
+
+
+class InteractionImportError(UserError):
     pass
 
 
