@@ -16,8 +16,7 @@ from openpyxl import load_workbook
 from trytond.modules.account.tests import create_chart, get_fiscalyear
 from trytond.modules.company.tests import (
     create_company, create_employee, set_company)
-from trytond.modules.currency.tests import (
-    add_currency_rate, create_currency)
+from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.modules.prm.trytond_prm.exceptions import (
     PrintError, WorkflowAccessError)
 from trytond.modules.prm.trytond_prm.review.exceptions import (

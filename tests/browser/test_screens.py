@@ -49,7 +49,8 @@ class ScreensTestCase(unittest.TestCase):
         cls.addClassCleanup(stack.close)
         PICTURES.mkdir(parents=True, exist_ok=True)
         port = web.free_port()
-        config, database = demo.prepare(ROOT / '.cache' / 'demo', port=port)
+        config, database = demo.prepare(
+            ROOT / '.cache' / 'demo', demo.STORY, port=port)
         web.client()
         url = stack.enter_context(web.server(config, port, database))
         cls.client = stack.enter_context(screenshot.browse(

@@ -2,8 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 import datetime as dt
 
-from trytond.model import (
-    Check, DeactivableMixin, ModelSQL, ModelView, fields)
+from trytond.model import Check, DeactivableMixin, ModelSQL, ModelView, fields
 from trytond.pool import PoolMeta
 from trytond.pyson import Eval
 from trytond.tools import timezone as tz
