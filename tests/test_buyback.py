@@ -457,6 +457,21 @@ class BuybackTestCase(unittest.TestCase):
             world.payments(), [('2008-01-31', 1, Decimal(12000), 0)])
 
     @with_world
+    def test_shares_account(self, world):
+        "The price passes through the account of the shares to cancel"
+        account = world.create_account("Shares to Cancel", 'balance')
+        buyback = world.create('running', account_shares=account.id)
+
+        lines = buyback.move.lines
+        self.assertEqual(sorted(
+                (l.debit, l.credit) for l in lines if l.account == account),
+            [(0, buyback.price), (buyback.price, 0)])
+        self.assertEqual(
+            sum(l.debit for l in lines if l.account == world.capital),
+            Decimal(10000))
+        self.assertFalse(buyback.reconciled)
+
+    @with_world
     def test_cancel(self, world):
         "A running buyback that is not paid is cancelled by reversal"
         ShareHolding = Pool().get('prm.share.holding')
@@ -468,6 +483,7 @@ class BuybackTestCase(unittest.TestCase):
         Buyback.cancel([buyback])
 
         self.assertEqual(buyback.state, 'cancelled')
+        self.assertTrue(buyback.reconciled)
         self.assertEqual(world.balance(), 0)
         self.assertTrue(all(
                 l.reconciliation for m in buyback.moves
@@ -675,16 +691,16 @@ class BuybackTestCase(unittest.TestCase):
         buyback = world.create('running', quantity=500)
         draft = world.create(quantity=500)
         first = buyback.instalments[0]
-        self.assertEqual(buyback.next_due_date, date('2008-01-31'))
+        self.assertEqual(buyback.next_due, date('2008-01-31'))
         for domain, expected in [
                 ([('move', '=', buyback.move.id)], [buyback]),
                 ([('move', '=', None)], [draft]),
                 ([('move', '!=', None)], [buyback]),
                 ([('additional_moves', '=', None)], [draft, buyback]),
-                ([('next_due_date', '<', date('2008-02-01'))], [buyback]),
-                ([('next_due_date', '>=', date('2008-02-01'))], []),
-                ([('next_due_date', '=', None)], [draft]),
-                ([('next_due_date', '!=', None)], [buyback]),
+                ([('next_due', '<', date('2008-02-01'))], [buyback]),
+                ([('next_due', '>=', date('2008-02-01'))], []),
+                ([('next_due', '=', None)], [draft]),
+                ([('next_due', '!=', None)], [buyback]),
                 ([('rec_name', '=', "Leaver")], [draft, buyback]),
                 ]:
             with self.subTest(domain=domain):
@@ -720,7 +736,7 @@ class BuybackTestCase(unittest.TestCase):
             {l.maturity_date for l in world.lines(*later)},
             {date('2008-03-15')})
         self.assertEqual(buyback.amount_due, Decimal(36225))
-        self.assertEqual(buyback.next_due_date, date('2008-03-15'))
+        self.assertEqual(buyback.next_due, date('2008-03-15'))
         world.post_due_interest('2008-12-31')
         world.pay('2008-03-15', '36225.00', world.lines(*later))
         self.assertEqual(buyback.state, 'paid')
@@ -878,7 +894,7 @@ class BuybackTestCase(unittest.TestCase):
             'running', route='third_party', buyer=world.other.id)
         self.assertIsNone(buyback.move)
         self.assertEqual(states(buyback), ['overdue'] * 4)
-        self.assertEqual(buyback.next_due_date, date('2008-01-31'))
+        self.assertEqual(buyback.next_due, date('2008-01-31'))
 
         *instalments, last = buyback.instalments
         Instalment.write(
@@ -886,7 +902,7 @@ class BuybackTestCase(unittest.TestCase):
         world.process()
         self.assertEqual(
             states(buyback), ['paid', 'paid', 'paid', 'overdue'])
-        self.assertEqual(buyback.next_due_date, date('2008-10-31'))
+        self.assertEqual(buyback.next_due, date('2008-10-31'))
         self.assertEqual(buyback.amount_due, Decimal(12150))
         self.assertEqual(buyback.state, 'running')
 

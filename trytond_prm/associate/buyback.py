@@ -5,7 +5,7 @@ from decimal import Decimal
 from itertools import chain
 
 from sql import Cast, Literal, Null
-from sql.aggregate import Max, Min
+from sql.aggregate import Count, Max, Min
 from sql.conditionals import Case, Coalesce
 from sql.functions import CharLength, CurrentTimestamp
 from sql.operators import Concat, Exists
@@ -34,8 +34,9 @@ _TERMS = {
     'period_months', 'interest_rate', 'day_count', 'late_rate',
     'cure_days', 'duty'}
 _SETTINGS = {
-    'announcement_date', 'decision_date', 'opposition_end', 'effective_date',
-    'journal', 'account_payable', 'account_debit', 'account_premium',
+    'notice_date', 'announcement_date', 'approval_date', 'decision_date',
+    'filing_date', 'opposition_end', 'effective_date', 'journal',
+    'account_payable', 'account_debit', 'account_premium', 'account_shares',
     'account_interest', 'account_current', 'account_duty',
     'account_duty_payable'}
 
@@ -144,9 +145,16 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             ('full_payment', "On Full Payment"),
             ], "Title Transfer", required=True, sort=False, states=_signed(),
         help="When the shares leave the associate.")
+    notice_date = fields.Date(
+        "Notice Date", states=_running(),
+        help="The date on which the associate told that he leaves.")
     announcement_date = fields.Date(
         "Announcement Date", states=_running(),
         help="The date from which the shares are reserved.")
+    approval_date = fields.Date(
+        "Approval Date", states=_running(),
+        help="The date on which the associates agreed to the sale or refused "
+        "another buyer.")
     signature_date = fields.Date(
         "Signature Date",
         states=_signed(
@@ -157,6 +165,11 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         help="The date of the meeting that decides the buyback "
         "and of its accounting entry.\n"
         "Leave empty to use the signature date.")
+    filing_date = fields.Date(
+        "Filing Date",
+        states=_running(invisible=Eval('route') != 'capital_reduction'),
+        help="The date on which the decision was filed with the registry, "
+        "from which the opposition of the creditors runs.")
     opposition_end = fields.Date(
         "End of Opposition",
         states=_running(invisible=Eval('route') != 'capital_reduction'),
@@ -294,6 +307,17 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         states=_running(invisible=Eval('route') != 'capital_reduction'),
         help="The account of the difference between the price and the "
         "nominal value of the cancelled shares.")
+    account_shares = fields.Many2One(
+        'account.account', "Shares to Cancel Account",
+        states=_running(invisible=Eval('route') != 'capital_reduction'),
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('type', '!=', None),
+            ('closed', '!=', True),
+            ],
+        help="The account through which the price passes before it is taken "
+        "off the capital.\n"
+        "Leave empty to debit the capital directly.")
     account_interest = fields.Many2One(
         'account.account', "Interest Account",
         domain=[
@@ -392,8 +416,10 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             "Amount Due", currency='currency', digits='currency',
             help="What is owed and not yet on its way to be paid."),
         'get_amounts')
-    next_due_date = fields.Function(fields.Date("Next Due Date"),
-        'get_next_due_date', searcher='search_next_due_date')
+    reconciled = fields.Function(
+        fields.Boolean("Reconciled"), 'get_reconciled')
+    next_due = fields.Function(fields.Date("Next Due Date"),
+        'get_next_due', searcher='search_next_due')
     signed_by = fields.Many2One(
         'res.user', "Signed by", readonly=True, ondelete='RESTRICT',
         states={
@@ -536,6 +562,10 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     @classmethod
     def default_account_debit(cls):
         return cls._default_setting('account_debit')
+
+    @classmethod
+    def default_account_shares(cls):
+        return cls._default_setting('account_shares')
 
     @classmethod
     def default_account_premium(cls):
@@ -690,7 +720,35 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 group_by=[table.id]))
 
     @classmethod
-    def get_next_due_date(cls, buybacks, name):
+    def get_reconciled(cls, buybacks, name):
+        """Test if nothing is left to reconcile of what was posted
+
+        What the payable lines were rescheduled or delegated to counts.
+        """
+        pool = Pool()
+        Line = pool.get('account.move.line')
+        Portion = pool.get('prm.buyback.instalment.line')
+        portion = Portion.__table__()
+        line = Line.__table__()
+        Instalment = pool.get('prm.buyback.instalment')
+        instalment = Instalment.__table__()
+        cursor = Transaction().connection.cursor()
+        result = dict.fromkeys(map(int, buybacks), False)
+        for sub_ids in grouped_slice(list(result), 1000):
+            cursor.execute(*instalment
+                .join(portion, condition=portion.instalment == instalment.id)
+                .join(line, condition=portion.line == line.id)
+                .select(
+                    instalment.buyback,
+                    where=fields.SQL_OPERATORS['in'](
+                        instalment.buyback, list(sub_ids)),
+                    group_by=instalment.buyback,
+                    having=Count(line.id) == Count(line.reconciliation)))
+            result.update((id_, True) for id_, in cursor)
+        return result
+
+    @classmethod
+    def get_next_due(cls, buybacks, name):
         cursor = Transaction().connection.cursor()
         result = dict.fromkeys(map(int, buybacks))
         query = cls._next_due_dates()
@@ -703,7 +761,7 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         return result
 
     @classmethod
-    def search_next_due_date(cls, name, clause):
+    def search_next_due(cls, name, clause):
         _, operator, value = clause
         Operator = fields.SQL_OPERATORS[operator]
         query = cls._next_due_dates()
@@ -851,7 +909,8 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         default.setdefault('moves')
         default.setdefault('share_transactions')
         for name in [
-                'announcement_date', 'signature_date', 'decision_date',
+                'notice_date', 'announcement_date', 'approval_date',
+                'signature_date', 'decision_date', 'filing_date',
                 'opposition_end', 'effective_date', 'instalments',
                 'amendments', 'accelerated_on', 'signed_by', 'run_by']:
             default.setdefault(name)
@@ -1257,6 +1316,10 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             payables.append(self._get_payable_line(
                     instalment, instalment.principal, amount))
         debits = self._get_debits(total, self.quantity)
+        if self.route == 'capital_reduction' and self.account_shares:
+            debits = [
+                (self.account_shares, total), (self.account_shares, -total),
+                *debits]
         duty = self.duty_amount or Decimal(0)
         debits += [
             (self.account_current, current),

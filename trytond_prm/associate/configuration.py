@@ -66,6 +66,11 @@ class Configuration(metaclass=PoolMeta):
             "Buyback Premium Account", _CONTEXT, *_ANY,
             help="The account of the difference between the price and the "
             "nominal value of the cancelled shares."))
+    buyback_account_shares = fields.MultiValue(_account(
+            "Buyback Shares to Cancel Account", _CONTEXT, *_ANY,
+            help="The account through which the price of the shares passes "
+            "before it is taken off the capital.\n"
+            "Leave empty to debit the capital directly."))
     buyback_account_interest = fields.MultiValue(_account(
             "Buyback Interest Account", _CONTEXT, *_ANY,
             help="The expense account of the interest."))
@@ -192,6 +197,8 @@ class ConfigurationBuyback(ModelSQL, CompanyValueMixin):
         "Buyback Debit Account", _VALUE, *_ANY)
     buyback_account_premium = _account(
         "Buyback Premium Account", _VALUE, *_ANY)
+    buyback_account_shares = _account(
+        "Buyback Shares to Cancel Account", _VALUE, *_ANY)
     buyback_account_interest = _account(
         "Buyback Interest Account", _VALUE, *_ANY)
     buyback_account_waiver = _account(
