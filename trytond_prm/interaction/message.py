@@ -79,7 +79,7 @@ def to_utc(moment, zone):
 
 # What the libraries raise on malformed messages, whose headers and parts are
 # only parsed when they are read
-_MALFORMED = (
+MALFORMED = (
     ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
     ValueError)
 
@@ -89,7 +89,7 @@ def _read(items, read, *args):
     for number, item in enumerate(items, 1):
         try:
             messages.append(read(item, *args))
-        except _MALFORMED as exception:
+        except MALFORMED as exception:
             raise MessageError(number) from exception
     return messages
 
@@ -199,7 +199,7 @@ def read_events(data, zone):
     """
     try:
         events = icalendar.Calendar.from_ical(data).walk('VEVENT')
-    except _MALFORMED as exception:
+    except MALFORMED as exception:
         raise MessageError(1) from exception
     return _read(
         [e for e in events if e.get('STATUS') != 'CANCELLED'],
