@@ -99,7 +99,8 @@ class InboundEmailTestCase(unittest.TestCase):
     @with_transaction()
     def test_unknown(self):
         "The e-mail of an unknown address waits for its party"
-        Mail = Pool().get('prm.interaction.mail')
+        pool = Pool()
+        Mail = pool.get('prm.interaction.mail')
         company, bob, _, inbox = self.setup()
         data = mail(from_="Ann <ann@customer.example>")
         to_sort = self.receive(inbox, data)
@@ -124,6 +125,14 @@ class InboundEmailTestCase(unittest.TestCase):
             self.assertEqual(to_sort.interaction.party, bob)
             self.assertEqual(
                 to_sort.interaction.contact.value, 'ann@customer.example')
+            Erase = pool.get('party.erase', type='wizard')
+            Session = pool.get('ir.session.wizard')
+            session = Session()
+            session.save()
+            erased = Erase(session.id).to_erase(bob.id)
+            self.assertIn(
+                [('party', '=', bob.id)],
+                [d for M, d, *_ in erased if M == Mail])
         # The address is known from now on
         self.assertEqual(
             self.receive(

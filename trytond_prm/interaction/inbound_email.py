@@ -303,3 +303,26 @@ class InteractionMail(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     @Workflow.transition('new')
     def restore(cls, mails):
         pass
+
+
+class Replace(metaclass=PoolMeta):
+    __name__ = 'party.replace'
+
+    @classmethod
+    def fields_to_replace(cls):
+        return super().fields_to_replace() + [
+            ('prm.interaction.mail', 'party'),
+            ]
+
+
+class Erase(metaclass=PoolMeta):
+    __name__ = 'party.erase'
+
+    def to_erase(self, party_id):
+        pool = Pool()
+        Mail = pool.get('prm.interaction.mail')
+        return super().to_erase(party_id) + [
+            (Mail, [('party', '=', party_id)], True,
+                ['sender', 'address', 'subject', 'body', 'data'],
+                [None, None, None, None, b'']),
+            ]
