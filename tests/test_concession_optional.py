@@ -10,15 +10,14 @@ from trytond.pool import Pool
 from trytond.transaction import Transaction
 
 from .concession_tools import SetupMixin, with_setup
+from .tools import ALL_MODULES
 
 D = Decimal
 
 
 class ConcessionOptionalTestCase(SetupMixin, unittest.TestCase):
     "Test commercial gestures with the optional modules"
-    modules = [
-        'prm', 'account_payment', 'commission', 'notification_email', 'sale',
-        'sale_complaint']
+    modules = ALL_MODULES
 
     def product(self, setup, type='service'):
         pool = Pool()

@@ -15,7 +15,7 @@ from trytond.transaction import Transaction
 from .test_performance import (
     create_invoices, create_parties, create_partners, create_target,
     performances, setup_accounting)
-from .tools import count_statements
+from .tools import ALL_MODULES, count_statements
 
 
 class PipelineOpportunityTestCase(unittest.TestCase):
@@ -24,7 +24,7 @@ class PipelineOpportunityTestCase(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         drop_db()
-        activate_module(['prm', 'sale_opportunity'])
+        activate_module(ALL_MODULES)
 
     @classmethod
     def tearDownClass(cls):
@@ -198,7 +198,7 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         drop_db()
-        activate_module(['prm', 'sale_opportunity', 'timesheet'])
+        activate_module(ALL_MODULES)
 
     @classmethod
     def tearDownClass(cls):

@@ -17,7 +17,7 @@ from trytond.transaction import check_access
 
 from .concession_tools import SetupMixin, with_setup
 from .test_partner import activate
-from .tools import count_statements
+from .tools import ALL_MODULES, count_statements
 
 D = Decimal
 DAY = dt.timedelta(days=1)
@@ -39,7 +39,7 @@ def create_metrics(company, **weights):
 
 class HealthTestCase(SetupMixin, unittest.TestCase):
     "Test the health of partners"
-    modules = ['prm', 'sale_complaint']
+    modules = ALL_MODULES
 
     @classmethod
     def set_up_data(cls, setup):

@@ -8,11 +8,13 @@ from trytond.modules.company.tests import (
 from trytond.modules.prm.trytond_prm.interaction.exceptions import (
     InteractionImportError)
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.tests.test_tryton import (
+    activate_module, drop_db, with_transaction)
 from trytond.transaction import Transaction
 
 from .test_mail import mail
 from .test_partner import create_parties
+from .tools import ALL_MODULES
 
 
 class InboundEmailTestCase(unittest.TestCase):
@@ -20,7 +22,14 @@ class InboundEmailTestCase(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        activate_module(['prm', 'inbound_email'])
+        super().setUpClass()
+        drop_db()
+        activate_module(ALL_MODULES)
+
+    @classmethod
+    def tearDownClass(cls):
+        drop_db()
+        super().tearDownClass()
 
     def setup(self):
         pool = Pool()

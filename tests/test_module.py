@@ -4,12 +4,13 @@ import functools
 import unittest
 from unittest.mock import patch
 
-from trytond.modules import get_module_info
 from trytond.modules.company.tests import (
     CompanyTestMixin, PartyCompanyCheckEraseMixin)
 from trytond.modules.party.tests import PartyCheckReplaceMixin
 from trytond.tests.test_tryton import ModuleTestCase
 from trytond.tools import resolve
+
+from .tools import ALL_MODULES
 
 
 def setUpModule():
@@ -32,7 +33,7 @@ class PRMExtrasTestCase(
         CompanyTestMixin, ModuleTestCase):
     "Test PRM module with all the modules that it extends"
     module = 'prm'
-    extras = get_module_info('prm')['extras_depend']
+    extras = ALL_MODULES[1:]
 
 
 del ModuleTestCase

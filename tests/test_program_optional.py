@@ -9,15 +9,14 @@ from trytond.pool import Pool
 
 from .concession_tools import SetupMixin, with_setup
 from .test_program import create_program, enrol, months_ago
+from .tools import ALL_MODULES
 
 D = Decimal
 
 
 class ProgramOptionalTestCase(SetupMixin, unittest.TestCase):
     "Test programs with the optional modules"
-    modules = [
-        'prm', 'commission', 'party_relationship', 'sale_opportunity',
-        'sale_price_list']
+    modules = ALL_MODULES
 
     def partner(self, setup, **values):
         Partner = Pool().get('prm.partner')

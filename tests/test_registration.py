@@ -18,14 +18,14 @@ from trytond.transaction import Transaction, check_access
 from .concession_tools import SetupMixin, with_setup
 from .test_partner import activate
 from .test_program import create_program
-from .tools import count_statements
+from .tools import ALL_MODULES, count_statements
 
 D = Decimal
 
 
 class RegistrationTestCase(SetupMixin, unittest.TestCase):
     "Test deal registrations"
-    modules = ['prm', 'sale_opportunity']
+    modules = ALL_MODULES
 
     @classmethod
     def set_up_data(cls, setup):

@@ -2,7 +2,11 @@
 # this repository contains the full copyright notices and license terms.
 from contextlib import contextmanager
 
+from trytond.modules import get_module_info
 from trytond.transaction import Transaction
+
+# The same list for all the tests so that they share one activated database
+ALL_MODULES = ['prm', *get_module_info('prm')['extras_depend']]
 
 
 class _Proxy:
