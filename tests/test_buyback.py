@@ -691,16 +691,16 @@ class BuybackTestCase(unittest.TestCase):
         buyback = world.create('running', quantity=500)
         draft = world.create(quantity=500)
         first = buyback.instalments[0]
-        self.assertEqual(buyback.next_due, date('2008-01-31'))
+        self.assertEqual(buyback.next_due_date, date('2008-01-31'))
         for domain, expected in [
                 ([('move', '=', buyback.move.id)], [buyback]),
                 ([('move', '=', None)], [draft]),
                 ([('move', '!=', None)], [buyback]),
                 ([('additional_moves', '=', None)], [draft, buyback]),
-                ([('next_due', '<', date('2008-02-01'))], [buyback]),
-                ([('next_due', '>=', date('2008-02-01'))], []),
-                ([('next_due', '=', None)], [draft]),
-                ([('next_due', '!=', None)], [buyback]),
+                ([('next_due_date', '<', date('2008-02-01'))], [buyback]),
+                ([('next_due_date', '>=', date('2008-02-01'))], []),
+                ([('next_due_date', '=', None)], [draft]),
+                ([('next_due_date', '!=', None)], [buyback]),
                 ([('rec_name', '=', "Leaver")], [draft, buyback]),
                 ]:
             with self.subTest(domain=domain):
@@ -736,7 +736,7 @@ class BuybackTestCase(unittest.TestCase):
             {l.maturity_date for l in world.lines(*later)},
             {date('2008-03-15')})
         self.assertEqual(buyback.amount_due, Decimal(36225))
-        self.assertEqual(buyback.next_due, date('2008-03-15'))
+        self.assertEqual(buyback.next_due_date, date('2008-03-15'))
         world.post_due_interest('2008-12-31')
         world.pay('2008-03-15', '36225.00', world.lines(*later))
         self.assertEqual(buyback.state, 'paid')
@@ -894,7 +894,7 @@ class BuybackTestCase(unittest.TestCase):
             'running', route='third_party', buyer=world.other.id)
         self.assertIsNone(buyback.move)
         self.assertEqual(states(buyback), ['overdue'] * 4)
-        self.assertEqual(buyback.next_due, date('2008-01-31'))
+        self.assertEqual(buyback.next_due_date, date('2008-01-31'))
 
         *instalments, last = buyback.instalments
         Instalment.write(
@@ -902,7 +902,7 @@ class BuybackTestCase(unittest.TestCase):
         world.process()
         self.assertEqual(
             states(buyback), ['paid', 'paid', 'paid', 'overdue'])
-        self.assertEqual(buyback.next_due, date('2008-10-31'))
+        self.assertEqual(buyback.next_due_date, date('2008-10-31'))
         self.assertEqual(buyback.amount_due, Decimal(12150))
         self.assertEqual(buyback.state, 'running')
 
@@ -1012,7 +1012,8 @@ class BuybackTestCase(unittest.TestCase):
         MoveLine = pool.get('account.move.line')
         Buyback = pool.get('prm.buyback')
         User = pool.get('res.user')
-        buyback = world.create('running')
+        draft = world.create(quantity=1)
+        buyback = world.create('running', quantity=999)
         user, = User.create([{
                     'name': "Accountant",
                     'login': 'accountant',
@@ -1037,6 +1038,25 @@ class BuybackTestCase(unittest.TestCase):
                     row['origin.']['rec_name'], f'^{buyback.rec_name} / ')
             with self.assertRaises(AccessError):
                 Buyback.read([buyback.id], ['rec_name', 'price'])
+            with self.assertRaises(AccessError):
+                Buyback.read([draft.id], ['rec_name'])
+        for group in ['prm.group_prm', None]:
+            user, = User.create([{
+                        'name': group or "Nobody",
+                        'login': group or 'nobody',
+                        'companies': [('add', [world.company.id])],
+                        'company': world.company.id,
+                        'groups': [('add', [ModelData.get_id(group)])]
+                        if group else None,
+                        }])
+            with self.subTest(group=group), \
+                    Transaction().set_user(user.id), \
+                    Transaction().set_context(
+                        User.get_preferences(context_only=True)), \
+                    check_access():
+                for record in [buyback, buyback.instalments[0]]:
+                    with self.assertRaises(AccessError):
+                        record.__class__.read([record.id], ['rec_name'])
 
     @with_world
     def test_workflow_access(self, world):
@@ -1052,6 +1072,14 @@ class BuybackTestCase(unittest.TestCase):
                     f'"{buyback.rec_name}" yourself'):
                 Buyback.write([buyback], {'state': 'draft'})
             Buyback.write([buyback], {'state': 'running'})
+            with self.assertRaises(WorkflowAccessError):
+                Buyback.write([buyback], {'run_by': None})
+            link, = buyback.moves
+            for name, arguments in [
+                    ('write', [{'kind': 'interest'}]), ('delete', [])]:
+                with self.subTest(name=name), \
+                        self.assertRaises(WorkflowAccessError):
+                    getattr(link.__class__, name)([link], *arguments)
             with self.assertRaisesRegex(
                     WorkflowAccessError, 'set by the buttons'):
                 ShareTransaction.create([{

@@ -74,8 +74,13 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
                             WorkflowAccessError, 'set by the buttons'):
                     Concession.create([{**values, name: value}])
             concession, = Concession.create([values])
-            with self.assertRaises(WorkflowAccessError):
-                Concession.write([concession], {'state': 'granted'})
+            invoice = setup.invoice((1, '100', []))
+            for field, value in [
+                    ('state', 'granted'),
+                    ('results', [('add', [invoice.id])])]:
+                with self.subTest(field=field), \
+                        self.assertRaises(WorkflowAccessError):
+                    Concession.write([concession], {field: value})
 
     def two_rates(self, setup, **kwargs):
         return setup.invoice(

@@ -11,7 +11,7 @@ from trytond import backend
 from trytond.modules.company.tests import create_employee
 from trytond.modules.prm.trytond_prm.concession.exceptions import (
     ConcessionBudgetError, ConcessionBudgetWarning, ConcessionGrantError,
-    ConcessionLimitError, InvoiceOverCreditError)
+    ConcessionLimitError, DelegationAccessError, InvoiceOverCreditError)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import DB_NAME
 from trytond.transaction import Transaction, TransactionError
@@ -69,6 +69,45 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
             concession = setup.concession(
                 amount, kind='free_service', cost=D(amount), **values)
         return self.click(user, 'submit', concession)
+
+    @with_setup
+    def test_cost(self, setup):
+        "The cost of a free service counts when it is more than the price"
+        self.limit(setup, setup.sam_employee, amount=D('100'))
+        with Transaction().set_user(setup.sam.id):
+            concession = setup.concession(
+                '1', kind='free_service', cost=D('101'))
+        concession = self.click(setup.sam, 'submit', concession)
+        self.assertEqual(concession.state, 'submitted')
+
+    @with_setup
+    def test_back_dated(self, setup):
+        "To date gestures back does not make room for more"
+        self.limit(
+            setup, setup.sam_employee, amount=D('100'), cumulative=D('100'),
+            months=3)
+        states = []
+        for i in range(2):
+            concession = self.ask(
+                setup, setup.sam, '100',
+                date=setup.today - dt.timedelta(days=i))
+            states.append(concession.state)
+        self.assertEqual(states, ['approved', 'submitted'])
+
+    @with_setup
+    def test_delegation_own(self, setup):
+        "Nobody lends himself the limits of another one"
+        pool = Pool()
+        Delegation = pool.get('prm.concession.delegation')
+        values = {
+            'employee': setup.sam_employee.id,
+            'delegate': setup.dora_employee.id,
+            }
+        with Transaction().set_user(setup.dora.id), \
+                Transaction().set_context(_check_access=True), \
+                self.assertRaisesRegex(
+                    DelegationAccessError, 'because they are not yours'):
+            Delegation.create([values])
 
     @with_setup
     def test_no_limit(self, setup):

@@ -823,9 +823,10 @@ class DemoTestCase(LoadTestCase):
             ('buybacks', 'method'): ('prm.buyback', {'custom'}),
             ('buybacks', 'day_count'): ('prm.buyback', set()),
             # only the revenue of those who sell can be told
-            ('targets', 'scope'): ('prm.target', {'category'}),
+            ('targets', 'scope'): ('prm.target', {'category', 'territory'}),
             ('targets', 'measure'): (
-                'prm.target', {'interactions', 'new_partners', 'quantity'}),
+                'prm.target', {
+                    'interactions', 'margin', 'new_partners', 'quantity'}),
             ('actions', 'kind'): ('prm.plan.action', set()),
             ('actions', 'state'): ('prm.plan.action', set()),
             ('findings', 'kind'): ('prm.review.finding', set()),

@@ -723,9 +723,15 @@ class ReviewTestCase(unittest.TestCase):
                 with self.assertRaises(WorkflowAccessError):
                     Review.write([review], {'state': 'closed'})
             Review.close([review])
+            snapshot = review.snapshots[0]
             with check_access():
                 with self.assertRaises(WorkflowAccessError):
                     Review.write([review], {'state': 'draft'})
+                with self.assertRaises(WorkflowAccessError):
+                    snapshot.__class__.write(
+                        [snapshot], {'gross_revenue': Decimal(1)})
+                with self.assertRaises(WorkflowAccessError):
+                    snapshot.__class__.delete([snapshot])
 
     @with_transaction()
     def test_spreadsheet(self):

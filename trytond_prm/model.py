@@ -37,6 +37,24 @@ class AmountsMixin:
         return rows
 
 
+class ReadonlyMixin:
+    """Refuse that clients create, change or delete the records.
+
+    They are written by the code only, for example by the transitions of the
+    record they belong to, whose access rights give the one to read.
+    """
+    __slots__ = ()
+
+    @classmethod
+    def check_modification(cls, mode, records, values=None, external=False):
+        super().check_modification(
+            mode, records, values=values, external=external)
+        if external:
+            raise WorkflowAccessError(gettext(
+                    'prm.msg_readonly_record',
+                    **cls.__names__(record=records[0])))
+
+
 class WorkflowAccessMixin:
     """Refuse that clients set what the buttons of the workflow set.
 

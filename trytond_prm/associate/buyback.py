@@ -21,7 +21,7 @@ from trytond.pyson import Eval, If
 from trytond.tools import grouped_slice, sqlite_apply_types
 from trytond.transaction import Transaction, without_check_access
 
-from ..model import WorkflowAccessMixin
+from ..model import ReadonlyMixin, WorkflowAccessMixin
 from . import schedule
 from .exceptions import (
     BuybackAccountError, BuybackCancelError, BuybackScheduleError,
@@ -418,8 +418,8 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         'get_amounts')
     reconciled = fields.Function(
         fields.Boolean("Reconciled"), 'get_reconciled')
-    next_due = fields.Function(fields.Date("Next Due Date"),
-        'get_next_due', searcher='search_next_due')
+    next_due_date = fields.Function(fields.Date("Next Due Date"),
+        'get_next_due_date', searcher='search_next_due_date')
     signed_by = fields.Many2One(
         'res.user', "Signed by", readonly=True, ondelete='RESTRICT',
         states={
@@ -748,7 +748,7 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         return result
 
     @classmethod
-    def get_next_due(cls, buybacks, name):
+    def get_next_due_date(cls, buybacks, name):
         cursor = Transaction().connection.cursor()
         result = dict.fromkeys(map(int, buybacks))
         query = cls._next_due_dates()
@@ -761,7 +761,7 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         return result
 
     @classmethod
-    def search_next_due(cls, name, clause):
+    def search_next_due_date(cls, name, clause):
         _, operator, value = clause
         Operator = fields.SQL_OPERATORS[operator]
         query = cls._next_due_dates()
@@ -775,12 +775,35 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
 
     @classmethod
     def read(cls, ids, fields_names):
-        # The accountants see the name as origin of the entries, which show
-        # the party anyway, but nothing else
-        if set(fields_names) <= {'id', 'rec_name'}:
+        # The accountants see the name as origin of the entries that they may
+        # read, which show the party anyway, but nothing else
+        if (set(fields_names) <= {'id', 'rec_name'}
+                and cls._is_origin(ids)):
             with without_check_access():
                 return super().read(ids, fields_names)
         return super().read(ids, fields_names)
+
+    @classmethod
+    def _is_origin(cls, ids):
+        "Test if the user may read an entry of each of the buybacks"
+        pool = Pool()
+        ModelAccess = pool.get('ir.model.access')
+        Move = pool.get('account.move')
+        if (not Transaction().check_access
+                or ModelAccess.check(cls.__name__, 'read', False)
+                or not ModelAccess.check('account.move', 'read', False)):
+            return False
+        ids = set(ids)
+        origins = {
+            m.origin.id for m in Move.search([
+                    ('origin', 'in', [f'{cls.__name__},{i}' for i in ids]),
+                    ])}
+        return ids <= origins
+
+    @classmethod
+    def _workflow_fields(cls):
+        return super()._workflow_fields() | {
+            'signed_by', 'run_by', 'accelerated_on'}
 
     def get_rec_name(self, name):
         items = [self.number or f'({self.id})']
@@ -1545,7 +1568,7 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         pass
 
 
-class BuybackMove(ModelSQL):
+class BuybackMove(ReadonlyMixin, ModelSQL):
     __name__ = 'prm.buyback-account.move'
     __string__ = "Buyback Move"
 

@@ -18,7 +18,7 @@ from trytond.pyson import Bool, Eval, If
 from trytond.tools import sqlite_apply_types
 from trytond.transaction import Transaction, without_check_access
 
-from ..model import AmountsMixin
+from ..model import AmountsMixin, ReadonlyMixin
 from ..tools import sql_sum
 from .allocation import allocation_query
 
@@ -457,12 +457,23 @@ class Instalment(ModelSQL, ModelView):
 
     @classmethod
     def read(cls, ids, fields_names):
-        # The accountants see the name as origin of the entries, which show
-        # the party anyway, but nothing else
-        if set(fields_names) <= {'id', 'rec_name'}:
+        # The accountants see the name as origin of the entries that they may
+        # read, which show the party anyway, but nothing else
+        if set(fields_names) <= {'id', 'rec_name'} and cls._is_origin(ids):
             with without_check_access():
                 return super().read(ids, fields_names)
         return super().read(ids, fields_names)
+
+    @classmethod
+    def _is_origin(cls, ids):
+        "Test if the user may read an entry of the buyback of each"
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        if not Transaction().check_access:
+            return False
+        with without_check_access():
+            buybacks = {i.buyback.id for i in cls.browse(ids)}
+        return Buyback._is_origin(buybacks)
 
     def get_rec_name(self, name):
         items = [self.buyback.rec_name]
@@ -521,7 +532,7 @@ class Instalment(ModelSQL, ModelView):
         return super().copy(instalments, default=default)
 
 
-class InstalmentLine(ModelSQL):
+class InstalmentLine(ReadonlyMixin, ModelSQL):
     __name__ = 'prm.buyback.instalment.line'
     __string__ = "Buyback Instalment Line"
 

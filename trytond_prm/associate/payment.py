@@ -248,7 +248,7 @@ class Pay(Wizard):
     def _get_instalments(self, buyback):
         "Return the instalments due, or else the next ones"
         limit = max(
-            buyback.next_due or dt.date.min,
+            buyback.next_due_date or dt.date.min,
             buyback._today(buyback.company))
         return [
             i for i in buyback.instalments

@@ -101,10 +101,9 @@ class Buyback(metaclass=PoolMeta):
                     ]):
             language = user.language.code if user.language else None
             lang = Lang.get(language)
-            title = gettext(message_id, language=language)
+            title = gettext(message_id, language)
             dues = [
-                gettext('prm.msg_buyback_due',
-                    language=language,
+                gettext('prm.msg_buyback_due', language,
                     instalment=i.rec_name,
                     amount=lang.currency(i.amount, i.currency),
                     date=lang.strftime(d))

@@ -22,7 +22,7 @@ from trytond.pyson import Bool, Eval, Id, If
 from trytond.tools import grouped_slice
 from trytond.transaction import Transaction, without_check_access
 
-from ..model import WorkflowAccessMixin
+from ..model import ReadonlyMixin, WorkflowAccessMixin
 from ..tools import spread, sql_sum
 from .exceptions import (
     ConcessionCancelError, ConcessionGrantError, ConcessionProductMissingError,
@@ -1582,7 +1582,7 @@ class Concession(
         Delay.postpone(Line, to_write)
 
 
-class Delay(ModelSQL, ModelView):
+class Delay(ReadonlyMixin, ModelSQL, ModelView):
     __name__ = 'prm.concession.delay'
     __string__ = "Payment Delay"
 
@@ -1613,7 +1613,7 @@ class Delay(ModelSQL, ModelView):
             Line.write(*actions)
 
 
-class ConcessionInvoice(ModelSQL):
+class ConcessionInvoice(ReadonlyMixin, ModelSQL):
     __name__ = 'prm.concession-account.invoice'
     __string__ = "Commercial Gesture - Invoice"
 

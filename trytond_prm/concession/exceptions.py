@@ -1,7 +1,7 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 from trytond.exceptions import UserError, UserWarning
-from trytond.model.exceptions import ValidationError
+from trytond.model.exceptions import AccessError, ValidationError
 
 
 class ConcessionValidationError(ValidationError):
@@ -41,4 +41,8 @@ class ConcessionBudgetError(UserError):
 
 
 class ConcessionBudgetWarning(UserWarning):
+    pass
+
+
+class DelegationAccessError(AccessError):
     pass

@@ -7,7 +7,6 @@ from trytond.model import ModelView, fields
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Bool, Eval
 from trytond.tools import timezone as tz
-from trytond.transaction import Transaction
 
 from ..tools import company_timezone
 
@@ -171,8 +170,7 @@ class Concession(metaclass=PoolMeta):
             'direction': 'out',
             'date': date,
             'subject': gettext(
-                'prm.msg_concession_follow_up', concession=self.number,
-                language=Transaction().language),
+                'prm.msg_concession_follow_up', concession=self.number),
             'origin': str(self),
             }
 

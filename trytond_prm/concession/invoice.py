@@ -144,7 +144,13 @@ class Invoice(metaclass=PoolMeta):
             conceded.update(c.invoice for c in Concession.search([
                         ('invoice', 'in', [o.id for o in sub_origins]),
                         ('state', '=', 'granted'),
-                        ('kind', 'in', list(Concession._invoice_kinds())),
+                        ['OR',
+                            ('kind', 'in', list(Concession._invoice_kinds())),
+                            [
+                                ('kind', '=', 'discount'),
+                                ('discount_on', '=', 'invoice'),
+                                ],
+                            ],
                         ], order=[]))
         remaining = cls.get_creditable_lines(
             [o for o in origins if o in conceded])

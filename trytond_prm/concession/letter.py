@@ -42,7 +42,7 @@ class ConcessionLetter(PartyReport):
             }
         if invoice := concession.invoice:
             values['invoice'] = invoice.number or invoice.rec_name
-            if concession.kind in {'credit_note', 'refund'}:
+            if concession._credits():
                 name += '_invoice'
         if concession.due_date:
             values['date'] = cls.format_date(concession.due_date)

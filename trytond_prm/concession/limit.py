@@ -16,7 +16,7 @@ from trytond.pyson import Bool, Eval, If
 from trytond.tools import grouped_slice
 from trytond.transaction import Transaction, without_check_access
 
-from .exceptions import ConcessionLimitError
+from .exceptions import ConcessionLimitError, DelegationAccessError
 
 _SIZE = 1000  # records of one statement
 _NAMES = 5  # gestures that a notification names
@@ -228,6 +228,30 @@ class Delegation(ModelSQL, ModelView):
     def get_rec_name(self, name):
         return f'{self.employee.rec_name} → {self.delegate.rec_name}'
 
+    @classmethod
+    def check_modification(
+            cls, mode, delegations, values=None, external=False):
+        pool = Pool()
+        Employee = pool.get('company.employee')
+        ModelData = pool.get('ir.model.data')
+        User = pool.get('res.user')
+        super().check_modification(
+            mode, delegations, values=values, external=external)
+        if not external or mode == 'delete':
+            return
+        admin = ModelData.get_id('prm', 'group_prm_admin')
+        if admin in User.get_groups():
+            return
+        own = set(User.get_employees())
+        lenders = {d.employee for d in delegations}
+        if mode == 'write' and values.get('employee'):
+            lenders.add(Employee(values['employee']))
+        for employee in lenders:
+            if employee.id not in own:
+                raise DelegationAccessError(gettext(
+                        'prm.msg_concession_delegation_own',
+                        employee=employee.rec_name))
+
 
 class Concession(metaclass=PoolMeta):
     __name__ = 'prm.concession'
@@ -342,8 +366,8 @@ class Concession(metaclass=PoolMeta):
                 names.append('…')
             cls.notify_user(
                 approvable, 'tryton-notification',
-                gettext('prm.msg_concession_waiting',
-                    count=len(approvable), language=language),
+                gettext('prm.msg_concession_waiting', language,
+                    count=len(approvable)),
                 '; '.join(names), user=user)
 
     @classmethod
@@ -400,9 +424,12 @@ class Concession(metaclass=PoolMeta):
         def amount(concession):
             if concession.kind == 'payment_delay':
                 return Decimal(0)
+            amount = concession.amount
+            if concession.kind == 'free_service':
+                amount = max(amount, concession.cost or Decimal(0))
             with Transaction().set_context(date=concession.date):
                 return Currency.compute(
-                    concession.currency, concession.amount,
+                    concession.currency, amount,
                     concession.company.currency)
 
         within = []
@@ -423,9 +450,11 @@ class Concession(metaclass=PoolMeta):
                     past[other.party].append(other)
         for concession in concessions:
             def received(months):
-                start = concession.date - relativedelta(months=months)
+                # On both sides as the date is typed
+                window = relativedelta(months=months)
+                start, end = concession.date - window, concession.date + window
                 return sum((amount(o) for o in past[concession.party]
-                        if start < o.date <= concession.date
+                        if start < o.date < end
                         and o != concession), Decimal(0))
 
             if any(l.allows(amount(concession), received) for l in limits):

@@ -7,8 +7,10 @@ from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Eval
 from trytond.transaction import Transaction
 
+from ..model import ReadonlyMixin
 
-class ConcessionLog(ModelSQL, ModelView):
+
+class ConcessionLog(ReadonlyMixin, ModelSQL, ModelView):
     "Who has done what with a gesture, when and why"
     __name__ = 'prm.concession.log'
     __string__ = "Step of Commercial Gesture"

@@ -145,10 +145,10 @@ class Interaction(metaclass=PoolMeta):
         set_from_header(message, from_, from_)
         message['To'] = format_address(party.email, party.name)
         message['Subject'] = gettext(
-            'prm.msg_interaction_reminder_subject', language=language,
+            'prm.msg_interaction_reminder_subject', language,
             interaction=self.rec_name)
         message.set_content(gettext(
-                'prm.msg_interaction_reminder_body', language=language,
+                'prm.msg_interaction_reminder_body', language,
                 interaction=self.rec_name,
                 date=Lang.get(language).strftime(date, '%x %H:%M'),
                 channel=self.channel.rec_name))

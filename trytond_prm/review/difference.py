@@ -7,7 +7,7 @@ from trytond.model import ModelSQL, ModelView, fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 
-from ..model import AmountsMixin
+from ..model import AmountsMixin, ReadonlyMixin
 from ..tools import sql_sum
 from .consolidation import converted_query
 
@@ -151,7 +151,7 @@ class Difference(_Difference):
             all_=True)
 
 
-class ClosedDifference(_Difference):
+class ClosedDifference(ReadonlyMixin, _Difference):
     "The differences as they were when the review was closed."
     __name__ = 'prm.review.difference.closed'
     __string__ = "Closed Difference of Review"

@@ -165,9 +165,11 @@ class ReviewReport(PDFReport):
     @classmethod
     def _exposures(cls, document):
         "Return what is not yet handled at the end by separation"
-        return {
+        exposures = {
             row['separation']: row['exposure_open']
-            for row in document['series'] if row['exposure_open']}
+            for row in document['series']
+            if row['exposure_open'] is not None}
+        return {s: amount for s, amount in exposures.items() if amount}
 
     @classmethod
     def _pipeline(cls, document):

@@ -115,7 +115,7 @@ class Review(metaclass=PoolMeta):
                         ], limit=1):
                 continue
             name = gettext(
-                'prm.msg_review_half_year', language=language,
+                'prm.msg_review_half_year', language,
                 year=start_date.year, half=1 if start_date.month == 1 else 2)
             review = cls(
                 company=company, name=name,
