@@ -830,6 +830,70 @@ class BuybackTestCase(unittest.TestCase):
         self.assertEqual(world.balance(), 0)
 
     @with_world
+    def test_late_interest(self, world):
+        "The late interest runs on what was owed between the payments"
+        buyback = world.create('running', late_rate=Decimal('0.08'))
+        world.post_due_interest('2008-01-31')
+        first = buyback.instalments[0]
+        lines = world.lines(first)
+
+        def charge(day):
+            buyback.charge_late_interest(date(day))
+            return sum(
+                i.late_interest for i in buyback.instalments)
+
+        # 600 of interest and 6,000 of principal
+        world.pay('2008-03-15', '6600.00')
+        self.assertEqual(charge('2008-03-31'), Decimal('140.00'))
+        # The next payment does not change what ran before
+        world.pay('2008-06-30', '6000.00')
+        self.assertEqual(charge('2008-04-30'), Decimal('180.00'))
+        self.assertEqual(len(lines), 2)
+
+    @with_world
+    def test_late_interest_paid(self, world):
+        "What was paid late owes its late interest too"
+        buyback = world.create('running', late_rate=Decimal('0.08'))
+        world.post_due_interest('2008-01-31')
+        first = buyback.instalments[0]
+        world.pay('2008-03-15', '12600.00', world.lines(first))
+        buyback.charge_late_interest(date('2008-03-31'))
+        self.assertEqual(first.late_interest, Decimal('120.00'))
+
+    @with_world
+    def test_late_interest_rescheduled(self, world):
+        "Rescheduled principal is not late before its new date"
+        pool = Pool()
+        MoveLine = pool.get('account.move.line')
+        buyback = world.create('running', late_rate=Decimal('0.08'))
+        world.post_due_interest('2008-01-31')
+        first = buyback.instalments[0]
+        MoveLine.write([first.line], {'maturity_date': date('2008-04-15')})
+        with self.assertRaises(BuybackAmendmentError):
+            buyback.charge_late_interest(date('2008-03-31'))
+        buyback.charge_late_interest(date('2008-04-30'))
+        self.assertEqual(first.late_interest, Decimal('40.00'))
+
+    @with_world
+    def test_accelerate_cure(self, world):
+        "Nothing is accelerated before the end of the cure delay"
+        buyback = world.create(
+            'running', late_rate=Decimal('0.08'), cure_days=30)
+        world.post_due_interest('2008-01-31')
+        with self.assertRaisesRegex(
+                BuybackAmendmentError, 'before its cure delay ends on'):
+            buyback.accelerate(dt.date.today())
+
+    @with_world
+    def test_amend_opposition(self, world):
+        "Nothing becomes due while the creditors can oppose"
+        buyback = world.create(
+            'running', opposition_end=date('2008-01-15'))
+        with self.assertRaisesRegex(
+                BuybackScheduleError, 'the creditors can oppose until'):
+            buyback.settle_early(date('2008-01-10'))
+
+    @with_world
     def test_amend(self, world):
         "An amendment changes the next due dates and the rate"
         buyback = world.create('running')

@@ -4,11 +4,13 @@ import datetime as dt
 from collections import defaultdict
 from decimal import Decimal
 
+from trytond import backend
 from trytond.i18n import gettext
 from trytond.model import ModelSQL, ModelView, fields
 from trytond.model.exceptions import AccessError
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
+from trytond.tools import sqlite_apply_types
 from trytond.transaction import Transaction
 from trytond.wizard import Button, StateTransition, StateView, Wizard
 
@@ -160,6 +162,8 @@ class Buyback(metaclass=PoolMeta):
         pool = Pool()
         Instalment = pool.get('prm.buyback.instalment')
         Line = pool.get('account.move.line')
+        for instalment, date in dates.items():
+            self._check_opposition(instalment, date)
         if rate is None:
             rate = self.interest_rate or Decimal(0)
         instalments = sorted(
@@ -255,15 +259,24 @@ class Buyback(metaclass=PoolMeta):
         pool = Pool()
         Amendment = pool.get('prm.buyback.amendment')
         Instalment = pool.get('prm.buyback.instalment')
+        Lang = pool.get('ir.lang')
         if self.accelerated_on:
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_accelerated',
                     buyback=self.rec_name))
         self.claim([self])
         date = notice_date + dt.timedelta(days=self.cure_days or 0)
+        if date > self._today(self.company):
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_accelerate_cure',
+                    buyback=self.rec_name,
+                    date=Lang.get().strftime(date)))
         overdue, later = self._get_open_instalments(date)
         later = [i for i in later if i.in_price]
-        if not [i for i in overdue if i.due_date < notice_date]:
+        due_dates = self._get_principal_dates()
+        if not [
+                i for i in overdue
+                if due_dates.get(i.id, i.due_date) < notice_date]:
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_accelerate_overdue',
                     buyback=self.rec_name))
@@ -273,7 +286,7 @@ class Buyback(metaclass=PoolMeta):
             date)
         start = self._get_interest_start(date)
         Amendment.record({self: date}, 'acceleration')
-        charges = self._get_late_interest(overdue, date)
+        charges = self._get_late_interest(date)
         if later:
             self._set_due_dates(dict.fromkeys(later, date), start=start)
             charges.extend(
@@ -287,45 +300,69 @@ class Buyback(metaclass=PoolMeta):
         """Charge the late interest of the overdue principal until the date
 
         It is simple, at the late rate, or the interest rate without one,
-        from the due date or the last date it was charged to.
+        from the due date or the last date it was charged to, on what was
+        owed between the payments.
         """
         self.claim([self])
-        overdue, _ = self._get_open_instalments(date)
-        charges = self._get_late_interest(overdue, date)
+        self._get_open_instalments(date)
+        charges = self._get_late_interest(date)
         if not charges:
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_late_nothing',
                     buyback=self.rec_name))
         self._post_charges(charges, date)
 
-    def _get_late_interest(self, instalments, date):
+    def _get_principal_dates(self):
+        """Return when the open principal is due by instalment
+
+        It is later than the due date once it was rescheduled.
+        """
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        return {
+            id_: ledger.principal_date
+            for id_, ledger in Instalment.get_ledgers([self]).items()
+            if ledger.principal_date}
+
+    def _get_late_interest(self, date):
+        """Return the late interest until the date not charged yet
+
+        It is a list of instalment, nature and amount.
+        """
         pool = Pool()
         Instalment = pool.get('prm.buyback.instalment')
         rate = self.late_rate
         if rate is None:
             rate = self.interest_rate or Decimal(0)
-        paid = Instalment.get_principal_paid(self)
-        bases = defaultdict(list)
-        for instalment in instalments:
-            rest = instalment.principal - paid[instalment.id]
+        payments = Instalment.get_principal_paid(self)
+        due_dates = self._get_principal_dates()
+        segments = defaultdict(list)
+        for instalment in self.instalments:
             start = max(
-                [instalment.due_date] + [
+                [
+                    instalment.due_date,
+                    due_dates.get(instalment.id, instalment.due_date)] + [
                     p.interest_date for p in instalment.lines
                     if p.nature == 'late_interest' and p.interest_date])
-            if rest > 0 and start < date:
-                bases[start].append((instalment, rest))
-        charges = []
-        for start, group in sorted(bases.items()):
+            rest = instalment.principal
+            for end, amount in [*payments[instalment.id], (date, 0)]:
+                end = min(end, date)
+                if rest > 0 and start < end:
+                    segments[start, end].append((instalment, rest))
+                start = max(start, end)
+                rest -= amount
+        charges = defaultdict(Decimal)
+        for (start, end), group in sorted(
+                segments.items(), key=lambda s: s[0]):
             total = sum(r for _, r in group)
             amounts = spread(
                 schedule.interest(
-                    total, rate, start, date, self.day_count,
+                    total, rate, start, end, self.day_count,
                     self.currency.round),
                 [r / total for _, r in group], self.currency.round)
-            charges.extend(
-                (i, 'late_interest', a)
-                for (i, _), a in zip(group, amounts) if a)
-        return charges
+            for (instalment, _), amount in zip(group, amounts):
+                charges[instalment] += amount
+        return [(i, 'late_interest', a) for i, a in charges.items() if a]
 
     def _post_charges(self, charges, date):
         "Post one line for charges that are (instalment, nature, amount)"
@@ -400,17 +437,28 @@ class Instalment(metaclass=PoolMeta):
 
     @classmethod
     def get_principal_paid(cls, buyback):
-        "Return the principal paid or waived by instalment"
+        """Return the principal paid or waived by instalment
+
+        It is a list of date and amount by date.
+        """
         cursor = Transaction().connection.cursor()
         query = allocation_query([buyback])
-        paid = defaultdict(Decimal)
-        cursor.execute(*query.select(
-                query.instalment, query.amount,
-                where=(query.buyback == buyback.id)
-                & (query.category != 'own')
-                & (query.nature == 'principal')))
-        for id_, amount in cursor:
-            paid[id_] += buyback.currency.round(Decimal(str(amount)))
+        query = query.select(
+            query.instalment.as_('instalment'),
+            query.date.as_('date'),
+            query.amount.as_('amount'),
+            where=(query.buyback == buyback.id)
+            & (query.category != 'own')
+            & (query.nature == 'principal'))
+        if backend.name == 'sqlite':
+            sqlite_apply_types(query, [None, 'DATE', 'NUMERIC'])
+        cursor.execute(*query)
+        paid = defaultdict(list)
+        for id_, date, amount in cursor:
+            paid[id_].append(
+                (date, buyback.currency.round(Decimal(str(amount)))))
+        for payments in paid.values():
+            payments.sort()
         return paid
 
 

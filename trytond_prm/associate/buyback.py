@@ -1188,15 +1188,21 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                             date=lang.strftime(instalment.due_date),
                             signature=lang.strftime(
                                 buyback.signature_date)))
-                if (buyback.route == 'capital_reduction'
-                        and buyback.opposition_end
-                        and instalment.due_date <= buyback.opposition_end):
-                    raise BuybackScheduleError(
-                        gettext('prm.msg_buyback_schedule_opposition',
-                            instalment=instalment.rec_name,
-                            date=lang.strftime(instalment.due_date),
-                            opposition=lang.strftime(
-                                buyback.opposition_end)))
+                buyback._check_opposition(instalment, instalment.due_date)
+
+    def _check_opposition(self, instalment, date):
+        "Raise when the creditors can still oppose at the due date"
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        lang = Lang.get()
+        if (self.route == 'capital_reduction'
+                and self.opposition_end
+                and date <= self.opposition_end):
+            raise BuybackScheduleError(
+                gettext('prm.msg_buyback_schedule_opposition',
+                    instalment=instalment.rec_name,
+                    date=lang.strftime(date),
+                    opposition=lang.strftime(self.opposition_end)))
 
     @classmethod
     @ModelView.button

@@ -27,12 +27,12 @@ class Ledger:
     "What the ledger says about an instalment"
     __slots__ = (
         'posted', 'moved', 'paid', 'waived', 'processing', 'date',
-        'due_date', 'natures', 'open', 'blocked')
+        'due_date', 'principal_date', 'natures', 'open', 'blocked')
 
     def __init__(self, zero):
         self.posted = self.moved = self.paid = self.waived = zero
         self.processing = zero
-        self.date = self.due_date = None
+        self.date = self.due_date = self.principal_date = None
         self.natures = set()
         self.open = self.blocked = False
 
@@ -365,6 +365,8 @@ class Instalment(ModelSQL, ModelView):
             ledger.blocked |= bool(blocked)
             if date:
                 ledger.due_date = min(ledger.due_date or date, date)
+                if nature == 'principal':
+                    ledger.principal_date = date
 
     @classmethod
     def _fill_allocations(cls, buybacks, get_ledger):
