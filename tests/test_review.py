@@ -694,6 +694,28 @@ class ReviewTestCase(unittest.TestCase):
         self.assertTrue(all(a.text for a in alternatives))
 
     @with_transaction()
+    def test_close_month(self):
+        "A closed review tells also what moved from a month to another"
+        pool = Pool()
+        Review = pool.get('prm.review')
+        company = create_company()
+        with set_company(company):
+            setup_account(company, 2007, 2008)
+            post_revenue(company, '2008-01-01', '4')
+            review = new_review(company)
+            Review.close([review])
+            post_revenue(company, '2008-01-15', '5')
+            post_revenue(company, '2008-05-15', '-5')
+
+            review = Review(review.id)
+
+            self.assertTrue(review.changed)
+            self.assertEqual(review.changes.split('\n'), [
+                    "Ledger Revenue, 2008-01: usd4.00 → usd9.00",
+                    "Ledger Revenue, 2008-05: usd0.00 → -usd5.00",
+                    ])
+
+    @with_transaction()
     def test_report_library(self):
         "The report tells which library the server lacks"
         pool = Pool()

@@ -38,6 +38,11 @@ FIGURES = [
     'buyback_interest', 'buyback_paid', 'imputed_revenue', 'actual', 'target',
     'attainment', 'weighted_pipeline', 'partners_lost', 'interactions',
     'tension', 'tension_customer', 'tension_partner', 'tension_staff']
+# The figures of which those of the months are parts
+_ADDED = [
+    'ledger_revenue', 'booked_concessions', 'concessions',
+    'buyback_principal', 'buyback_interest', 'actual', 'target',
+    'weighted_pipeline', 'interactions']
 # They are not zero without anything
 _EMPTY = {
     'concession_rate', 'target', 'attainment', 'tension', 'tension_customer',
@@ -493,16 +498,16 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
 
     @classmethod
     def _snapshots(cls, reviews):
-        "Return the figures of the closed periods by review id and kind"
+        "Return the closed figures by review id, kind of period and month"
         Snapshot = Pool().get('prm.review.snapshot')
         if not reviews:
             return {}
         snapshots = Snapshot.search([
                 ('review', 'in', [r.id for r in reviews]),
-                ('kind', 'in', ['period', 'comparison']),
                 ])
+        kinds = {'month': 'period', 'compare_month': 'comparison'}
         return {
-            (s.review.id, s.kind, None): {
+            (s.review.id, kinds.get(s.kind, s.kind), s.date): {
                 n: getattr(s, n) for n in FIGURES}
             for s in snapshots}
 
@@ -555,16 +560,26 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         """Return for closed reviews whether figures would change and how
 
         The changes compare what the ledger and the other sources tell today
-        with the snapshot of the closing.
+        with the snapshot of the closing, also by month for the figures whose
+        total is the same.
         """
         pool = Pool()
+        FieldAccess = pool.get('ir.model.field.access')
         Lang = pool.get('ir.lang')
         closed = [r for r in reviews if r.state == 'closed']
         before = cls._snapshots(closed)
         after = cls._figures(closed)
+        after.update(cls._figures(closed, monthly=True))
         lang = Lang.get()
+        access = FieldAccess.get_access([cls.__name__])[cls.__name__]
+        figures = [
+            n for n in FIGURES if access.get(n, {}).get('read', True)]
         labels = {
             n: d['string'] for n, d in cls.fields_get(FIGURES).items()}
+        months = defaultdict(set)
+        for review_id, kind, date in [*before, *after]:
+            if date:
+                months[review_id, kind].add(date)
         changed = {r.id: False for r in reviews}
         changes = {r.id: None for r in reviews}
         for review in closed:
@@ -574,7 +589,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     ('comparison', 'prm.msg_review_change_comparison')]:
                 old = before.get((review.id, kind, None), {})
                 new = after.get((review.id, kind, None), {})
-                for name in FIGURES:
+                for name in figures:
                     if old.get(name) != new.get(name):
                         lines.append(gettext(message,
                                 figure=labels[name],
@@ -582,6 +597,20 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                                     lang, name, old.get(name)),
                                 current=review._format(
                                     lang, name, new.get(name))))
+                        continue
+                    if name not in _ADDED:
+                        continue
+                    for date in sorted(months[review.id, kind]):
+                        key = (review.id, kind, date)
+                        old_month = before.get(key, {}).get(name) or 0
+                        new_month = after.get(key, {}).get(name) or 0
+                        if old_month != new_month:
+                            lines.append(gettext(message,
+                                    figure=f'{labels[name]}, {date:%Y-%m}',
+                                    closed=review._format(
+                                        lang, name, old_month),
+                                    current=review._format(
+                                        lang, name, new_month)))
             changed[review.id] = bool(lines)
             changes[review.id] = '\n'.join(lines)
         result = {'changed': changed, 'changes': changes}

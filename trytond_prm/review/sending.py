@@ -110,8 +110,8 @@ class Review(metaclass=PoolMeta):
                 start_date, end_date = half_year(Date.today(), -1)
             if cls.search([
                         ('company', '=', company.id),
-                        ('start_date', '=', start_date),
-                        ('end_date', '=', end_date),
+                        ('start_date', '>=', start_date),
+                        ('start_date', '<=', end_date),
                         ], limit=1):
                 continue
             name = gettext(
