@@ -136,10 +136,12 @@ class Client:
         result = self.page.evaluate("""() => {
                 const tab = Sao.Tab.tabs.get_current();
                 const screen = tab && tab.screen;
+                // A board has no screen
+                if (!screen) return null;
                 // A promise of the client may stay open, e.g. behind a dialog
                 const timeout = new Promise((resolve, reject) => setTimeout(
                         () => reject(new Error("timeout")), 30000));
-                return screen ? Promise.race([(%s), timeout]) : null;
+                return Promise.race([(%s), timeout]);
                 }""" % code)
         self.settle()
         return result
