@@ -1381,10 +1381,15 @@ class Concession(
                             concession.currency, concession.cost,
                             company.currency)
                 amounts.append((table.id == concession.id, amount))
-                costs.append((table.id == concession.id, cost))
+                if cost is not None:
+                    costs.append((table.id == concession.id, cost))
+            # Those without cost keep its null
+            cost = table.cost
+            if costs:
+                cost = Case(*costs, else_=table.cost)
             cursor.execute(*table.update(
                     [table.company_amount, table.company_cost],
-                    [Case(*amounts), Case(*costs)],
+                    [Case(*amounts), cost],
                     where=fields.SQL_OPERATORS['in'](
                         table.id, [c.id for c in sub_concessions])))
         # The amounts have changed behind the records
