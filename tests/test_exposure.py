@@ -8,8 +8,9 @@ from trytond.model.exceptions import SQLConstraintError
 from trytond.modules.company.tests import create_employee
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
     ExposureAccessError, ExposureError)
+from trytond.modules.prm.trytond_prm.exceptions import WorkflowAccessError
 from trytond.pool import Pool
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, check_access
 
 from .concession_tools import SetupMixin, with_setup
 from .tools import count_statements
@@ -139,6 +140,8 @@ class ExposureTestCase(SetupMixin, unittest.TestCase):
                 r'To introduce the successor you must fill the successor of '
                 r'the exposure "Leaver - Partner"\.'):
             Exposure.introduce([first])
+        with check_access(), self.assertRaises(WorkflowAccessError):
+            Exposure.write([first], {'state': 'accepted'})
         Exposure.write([first, second], {'successor': successor.id})
         first.introduced_date = setup.today - 2 * DAY
         first.save()

@@ -16,6 +16,7 @@ from trytond.pyson import Bool, Eval, If
 from trytond.tools import grouped_slice
 from trytond.transaction import Transaction
 
+from ..model import WorkflowAccessMixin
 from ..tools import sql_local_date, sql_sum
 from .exceptions import ExposureAccessError, ExposureError
 
@@ -208,7 +209,8 @@ class Separation(metaclass=PoolMeta):
         return queries
 
 
-class SeparationExposure(Workflow, ModelSQL, ModelView):
+class SeparationExposure(
+        WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     __name__ = 'prm.separation.exposure'
     __string__ = "Separation Exposure"
 
