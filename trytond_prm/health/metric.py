@@ -151,7 +151,8 @@ class HealthMetric(
                     ('company', 'in', list(map(int, companies))),
                     ]):
             metrics[metric.company].append(metric)
-        for company, total in cls._totals(metrics).items():
+        for company, company_metrics in metrics.items():
+            total = sum(m.weight for m in company_metrics)
             if total != 100:
                 raise HealthWeightError(gettext(
                         'prm.msg_health_metric_total',

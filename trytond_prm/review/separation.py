@@ -126,6 +126,20 @@ class Separation(metaclass=PoolMeta):
         return costs
 
 
+class _SeparationMixin:
+    "What is told of a separation, in the currency of its company."
+    __slots__ = ()
+
+    separation = fields.Many2One('prm.separation', "Separation")
+    company = fields.Many2One('company.company', "Company")
+    currency = fields.Function(
+        fields.Many2One('currency.currency', "Currency"), 'get_currency')
+
+    @classmethod
+    def get_currency(cls, records, name):
+        return {r.id: r.company.currency.id for r in records}
+
+
 class SeparationMonth(AmountsMixin, Figures, ModelView):
     __name__ = 'prm.separation.month'
     __string__ = "Month of Separation"
@@ -290,14 +304,10 @@ class SeparationMonth(AmountsMixin, Figures, ModelView):
         return f'{self.separation.rec_name} - {self.date:%Y-%m}'
 
 
-class SeparationParty(AmountsMixin, ModelSQL, ModelView):
+class SeparationParty(_SeparationMixin, AmountsMixin, ModelSQL, ModelView):
     __name__ = 'prm.separation.party'
     __string__ = "Party of Separation"
 
-    separation = fields.Many2One('prm.separation', "Separation")
-    company = fields.Many2One('company.company', "Company")
-    currency = fields.Function(
-        fields.Many2One('currency.currency', "Currency"), 'get_currency')
     party = fields.Many2One(
         'party.party', "Party",
         context={
@@ -416,10 +426,6 @@ class SeparationParty(AmountsMixin, ModelSQL, ModelView):
                 rows.separation, rows.company, rows.party, rows.end_date])
 
     @classmethod
-    def get_currency(cls, records, name):
-        return {r.id: r.company.currency.id for r in records}
-
-    @classmethod
     def get_partner(cls, records, names):
         result = {n: dict.fromkeys(map(int, records)) for n in names}
         for record in records:
@@ -435,14 +441,10 @@ class SeparationParty(AmountsMixin, ModelSQL, ModelView):
         return f'{self.separation.rec_name} - {self.party.rec_name}'
 
 
-class SeparationCost(AmountsMixin, ModelSQL, ModelView):
+class SeparationCost(_SeparationMixin, AmountsMixin, ModelSQL, ModelView):
     __name__ = 'prm.separation.cost'
     __string__ = "Cost of Separation"
 
-    separation = fields.Many2One('prm.separation', "Separation")
-    company = fields.Many2One('company.company', "Company")
-    currency = fields.Function(
-        fields.Many2One('currency.currency', "Currency"), 'get_currency')
     date = fields.Date(
         "Date",
         help="The date to which the cost is imputed: the one of the payment "
@@ -676,22 +678,14 @@ class SeparationCost(AmountsMixin, ModelSQL, ModelView):
             action.state.in_(['shelved', 'abandoned'])
             & cls._during(periods, action.stopped_date))
 
-    @classmethod
-    def get_currency(cls, records, name):
-        return {r.id: r.company.currency.id for r in records}
-
     def get_rec_name(self, name):
         return self.document
 
 
-class SeparationYear(AmountsMixin, ModelSQL, ModelView):
+class SeparationYear(_SeparationMixin, AmountsMixin, ModelSQL, ModelView):
     __name__ = 'prm.separation.year'
     __string__ = "Year of Separation"
 
-    separation = fields.Many2One('prm.separation', "Separation")
-    company = fields.Many2One('company.company', "Company")
-    currency = fields.Function(
-        fields.Many2One('currency.currency', "Currency"), 'get_currency')
     year = fields.Integer("Imputed Year")
     gross_revenue = Monetary(
         "Gross Revenue", currency='currency', digits='currency')
@@ -782,10 +776,6 @@ class SeparationYear(AmountsMixin, ModelSQL, ModelView):
                 ).as_('result'),
             group_by=[rows.separation, rows.company, rows.year],
             having=Count(Case((rows.measure.in_(costs), 1))) > 0)
-
-    @classmethod
-    def get_currency(cls, records, name):
-        return {r.id: r.company.currency.id for r in records}
 
     def get_rec_name(self, name):
         return f'{self.separation.rec_name} - {self.year}'
