@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 from trytond import backend
+from trytond.i18n import gettext
 from trytond.modules.company.tests import create_company, set_company
 from trytond.modules.prm.trytond_prm.associate import reminder
 from trytond.pool import Pool
@@ -226,6 +227,21 @@ class BuybackReportTestCase(unittest.TestCase):
         self.assertEqual(self.send(Buyback.alert_overdue), ([], []))
 
     @with_world
+    def test_remind_language(self, world):
+        "Each user is reminded in his language"
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        User = pool.get('res.user')
+        french = load_french()
+        user, *_ = self.create_users(world)
+        User.write([user], {'language': french.id})
+        world.create('running', interest_rate=None)
+        (message,), _ = self.send(Buyback.alert_overdue)
+        subject = gettext('prm.msg_buyback_alert', 'fr')
+        self.assertNotEqual(subject, gettext('prm.msg_buyback_alert', 'en'))
+        self.assertEqual(message['Subject'], subject)
+
+    @with_world
     def test_alert(self, world):
         "The overdue instalments are alerted once"
         pool = Pool()
@@ -248,15 +264,18 @@ class BuybackReportTestCase(unittest.TestCase):
         self.assertEqual(len(message.get_content().splitlines()), 3)
         self.assertEqual(self.send(Buyback.alert_overdue), ([], []))
 
-        with count_statements() as few:
-            self.send(Buyback.alert_overdue)
-        for _ in range(3):
-            party, = pool.get('party.party').create([{'name': "Other"}])
-            world.issue(party, 10)
-            world.create('running', quantity=10, party=party.id)
-        with count_statements() as many:
-            self.assertEqual(len(self.send(Buyback.alert_overdue)[0]), 1)
-        self.assertLessEqual(count_own(many), count_own(few) + 40)
+        def alert(size):
+            Party = pool.get('party.party')
+            for _ in range(size):
+                party, = Party.create([{'name': "Other"}])
+                world.issue(party, 10)
+                world.create('running', quantity=10, party=party.id)
+            with count_statements() as statements:
+                self.assertEqual(len(self.send(Buyback.alert_overdue)[0]), 1)
+            return count_own(statements)
+
+        alert(1)  # fill the caches
+        self.assertLessEqual(alert(6), alert(2))
 
 
 @unittest.skipIf(

@@ -732,6 +732,12 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         self.assertIsNone(concession.note)
         copy, = Concession.copy([concession])
         self.assertFalse(copy.logs)
+        log = concession.logs[0]
+        with check_access():
+            with self.assertRaises(WorkflowAccessError):
+                log.__class__.write([log], {'note': "Forged"})
+            with self.assertRaises(WorkflowAccessError):
+                log.__class__.delete([log])
 
     @with_setup
     def test_existing_credit_note(self, setup):
@@ -932,6 +938,19 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         self.assertEqual(
             values['subject'], f'Our gesture {concession.number}')
         self.assertEqual(len(values['reports']), 1)
+
+    @with_setup
+    def test_letter_invoice(self, setup):
+        "The letter tells the invoice that the gesture has reduced"
+        pool = Pool()
+        Letter = pool.get('prm.concession.letter', type='report')
+        invoice = self.two_rates(setup)
+        concession = setup.concession(
+            '10', invoice, kind='discount', discount_on='invoice')
+        concession, = setup.grant(concession)
+        self.assertRegex(
+            Letter.get_text(concession),
+            f'off our invoice {invoice.number}[.]')
 
     @with_setup
     def test_similar(self, setup):

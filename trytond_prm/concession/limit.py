@@ -73,7 +73,7 @@ class Limit(ModelSQL, ModelView):
             'required': Bool(Eval('cumulative')),
             'invisible': ~Eval('cumulative'),
             },
-        help="The number of months before a gesture "
+        help="The number of months before and after a gesture "
         "whose gestures count for the cumulative amount.")
 
     @classmethod
