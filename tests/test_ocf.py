@@ -239,8 +239,7 @@ class OCFTestCase(unittest.TestCase):
                     parties[from_] if from_ is not None else None,
                     parties[to] if to is not None else None)
                 if numbered:
-                    transaction.from_number = first
-                    transaction.to_number = first + quantity - 1
+                    register.set_numbers(transaction, first, quantity)
                 transactions.append(transaction)
             if not transactions:
                 return

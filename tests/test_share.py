@@ -50,6 +50,11 @@ def new(class_, date, kind, quantity, party_from=None, party_to=None,
         party_from=party_from, party_to=party_to, **values)
 
 
+def new_ranges(*ranges):
+    Range = Pool().get('prm.share.transaction.range')
+    return [Range(from_number=f, to_number=t) for f, t in ranges]
+
+
 def post(*transactions):
     ShareTransaction = Pool().get('prm.share.transaction')
     ShareTransaction.save(transactions)
@@ -366,6 +371,7 @@ class ShareTestCase(unittest.TestCase):
     @with_transaction()
     def test_numbers(self):
         "A holder gives only the numbers that he holds at the date"
+        ShareTransaction = Pool().get('prm.share.transaction')
         company = create_company()
         with set_company(company):
             class_ = create_class(company, numbered=True)
@@ -378,7 +384,7 @@ class ShareTestCase(unittest.TestCase):
                 new(class_, '2006-01-01', 'transfer', 10, a, b,
                     from_number=91, to_number=100))
             for error, message, transaction in [
-                    (ShareNumberError, r'because the numbers 1 to 10 are not '
+                    (ShareNumberError, r'because the numbers 1–10 are not '
                         r'11 shares\. Correct the numbers or the quantity\.',
                         new(class_, '2007-01-01', 'transfer', 11, a, b,
                             from_number=1, to_number=10)),
@@ -394,6 +400,21 @@ class ShareTestCase(unittest.TestCase):
                         r'already exists on 01/01/2007\.',
                         new(class_, '2007-01-01', 'issue', 2, party_to=a,
                             from_number=150, to_number=151)),
+                    (ShareNumberError, r'because the numbers 1–2, 5–6 are not '
+                        r'5 shares\. Correct the numbers or the quantity\.',
+                        new(class_, '2007-01-01', 'transfer', 5, a, b,
+                            from_number=1, to_number=2,
+                            ranges=new_ranges((5, 6)))),
+                    (ShareNumberError, r'because it has the number 2 twice\.',
+                        new(class_, '2007-01-01', 'transfer', 4, a, b,
+                            from_number=1, to_number=2,
+                            ranges=new_ranges((2, 3)))),
+                    (ShareNumberError, r'because "A" does not hold the number '
+                        r'95 of "Ordinary" on 01/01/2007\. '
+                        r'Correct the numbers\.',
+                        new(class_, '2007-01-01', 'transfer', 3, a, b,
+                            from_number=1, to_number=2,
+                            ranges=new_ranges((95, 95)))),
                     ]:
                 with self.subTest(message=message):
                     with self.assertRaisesRegex(error, message):
@@ -409,6 +430,25 @@ class ShareTestCase(unittest.TestCase):
             self.assertEqual(
                 class_.get_numbers(a, dt.date(2006, 1, 2)), [(1, 150)])
             self.assertEqual(class_.get_numbers(b, dt.date(2006, 1, 2)), [])
+
+            transfer, = post(new(class_, '2008-01-01', 'transfer', 6, a, b,
+                    from_number=1, ranges=new_ranges((7, 9), (20, 20)),
+                    to_number=2))
+
+            self.assertEqual(transfer.on_change_with_to_number(), 2)
+            self.assertEqual(transfer.numbers, "1–2, 7–9, 20")
+            self.assertEqual(
+                class_.get_numbers(b, dt.date(2008, 1, 1)),
+                [(1, 2), (7, 9), (20, 20)])
+            with self.assertRaisesRegex(ShareTransactionAccessError,
+                    'You can not modify the share transaction'):
+                transfer.ranges[0].delete(transfer.ranges)
+
+            reversal, = ShareTransaction.create_reversals(
+                [transfer], dt.date(2008, 2, 1))
+
+            self.assertEqual(reversal.numbers, "1–2, 7–9, 20")
+            self.assertEqual(class_.get_numbers(b, dt.date(2008, 2, 1)), [])
 
     @with_transaction()
     def test_votes(self):
@@ -603,6 +643,20 @@ class Register:
         self.numbered = numbered
         self.movements = []
 
+    @staticmethod
+    def ranges(first, quantity):
+        "Return the ranges of the numbers, which may have a gap"
+        if first % 2 and quantity > 1:
+            return [(first, first), (first + 3, first + quantity + 1)]
+        return [(first, first + quantity - 1)]
+
+    @classmethod
+    def set_numbers(cls, transaction, first, quantity):
+        (first, last), *others = cls.ranges(first, quantity)
+        transaction.from_number = first
+        transaction.to_number = last
+        transaction.ranges = new_ranges(*others)
+
     def shares(self, day, movements):
         "Return the number of each share, or of all, by holder"
         shares = Counter()
@@ -610,9 +664,10 @@ class Register:
             if date > day:
                 continue
             if self.numbered:
-                for number in range(first, first + quantity):
-                    shares[giver, number] -= 1
-                    shares[receiver, number] += 1
+                for start, end in self.ranges(first, quantity):
+                    for number in range(start, end + 1):
+                        shares[giver, number] -= 1
+                        shares[receiver, number] += 1
             else:
                 shares[giver, None] -= quantity
                 shares[receiver, None] += quantity
@@ -697,8 +752,7 @@ class SharePropertyTestCase(unittest.TestCase):
                         if from_ is not None and giver else None,
                         parties[to] if to is not None and receiver else None)
                     if numbered:
-                        transaction.from_number = first
-                        transaction.to_number = first + quantity - 1
+                        register.set_numbers(transaction, first, quantity)
                 transaction.save()
                 if register.accept(*movement):
                     ShareTransaction.post([transaction])

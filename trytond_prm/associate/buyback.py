@@ -29,7 +29,7 @@ from .exceptions import (
 
 _TERMS = {
     'company', 'party', 'buyer', 'share_class', 'quantity', 'from_number',
-    'unit_price', 'price', 'currency', 'route', 'title_transfer',
+    'ranges', 'unit_price', 'price', 'currency', 'route', 'title_transfer',
     'signature_date', 'method', 'advance', 'number_of_instalments',
     'period_months', 'interest_rate', 'day_count', 'late_rate',
     'cure_days', 'duty'}
@@ -149,7 +149,8 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         "Notice Date", states=_running(),
         help="The date on which the associate told that he leaves.")
     announcement_date = fields.Date(
-        "Announcement Date", states=_running(),
+        "Announcement Date",
+        states=_running(required=Eval('state').in_(['announced', 'signed'])),
         help="The date from which the shares are reserved.")
     approval_date = fields.Date(
         "Approval Date", states=_running(),
@@ -1438,9 +1439,6 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             'party_to': None,
             'origin': str(self),
             }
-        if self.numbered:
-            values['from_number'] = self.from_number
-            values['to_number'] = self.from_number + quantity - 1
         if self.route == 'third_party':
             return [{
                     **values,

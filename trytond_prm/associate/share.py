@@ -27,6 +27,7 @@ from .exceptions import (
     ShareClassAccessError, ShareClassValidationError, ShareClassWarning,
     ShareHoldingError, ShareNumberError, ShareTransactionAccessError,
     ShareTransactionError)
+from .number import NumberedMixin, contains, union
 
 
 class ShareClass(DeactivableMixin, ModelSQL, ModelView):
@@ -162,9 +163,11 @@ class ShareClass(DeactivableMixin, ModelSQL, ModelView):
         pool = Pool()
         ShareTransaction = pool.get('prm.share.transaction')
         cursor = Transaction().connection.cursor()
-        legs = ShareTransaction.legs_query(where=lambda t: (
+        legs = ShareTransaction.legs_query(
+            where=lambda t: (
                 (t.share_class == self.id)
-                & (t.state == 'posted') & (t.date <= date)))
+                & (t.state == 'posted') & (t.date <= date)),
+            numbers=True)
         cursor.execute(*legs.select(
                 legs.from_number, legs.to_number, Sign(legs.quantity),
                 where=legs.party == party.id))
@@ -201,7 +204,7 @@ class ShareClass(DeactivableMixin, ModelSQL, ModelView):
 
 
 class ShareTransaction(
-        WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
+        NumberedMixin, WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     __name__ = 'prm.share.transaction'
     __string__ = "Share Transaction"
     _rec_name = 'number'
@@ -288,7 +291,14 @@ class ShareTransaction(
             'invisible': ~Eval('numbered'),
             'required': Bool(Eval('numbered')),
             },
-        help="The number of the last share.")
+        help="The last number of the shares that follow the first one.")
+    ranges = fields.One2Many(
+        'prm.share.transaction.range', 'transaction', "Other Numbers",
+        states={
+            'readonly': _derived['readonly'],
+            'invisible': ~Eval('numbered'),
+            },
+        help="The numbers of the shares that do not follow the first ones.")
     origin = fields.Reference(
         "Origin", selection='get_origin', readonly=True,
         help="The record that made the transaction.")
@@ -396,11 +406,6 @@ class ShareTransaction(
             amount = self.currency.round(amount)
         return amount
 
-    @fields.depends('numbered', 'quantity', 'from_number')
-    def on_change_with_to_number(self):
-        if self.numbered and self.quantity and self.from_number:
-            return self.from_number + self.quantity - 1
-
     @fields.depends('reversal_of', 'kind')
     def on_change_reversal_of(self):
         if self.kind == 'reversal' and self.reversal_of:
@@ -479,20 +484,24 @@ class ShareTransaction(
                             transaction=transaction.rec_name))
 
     @classmethod
-    def legs_query(cls, where=None):
+    def legs_query(cls, where=None, numbers=False):
         """Return the SQL query of what each transaction adds to a holder
 
-        The columns are id, transaction, company, share_class, party, date,
-        quantity (negative when the holder gives), from_number and to_number.
+        The columns are id, transaction, company, share_class, party, date
+        and quantity (negative when the holder gives).
+        With numbers there is a row for each range of numbers, whose columns
+        are from_number and to_number.
         The shares that the company holds itself are those of its own party.
         Only the posted transactions count unless where, a function of the
         table, tells others.
         """
         pool = Pool()
         Company = pool.get('company.company')
+        Range = pool.get('prm.share.transaction.range')
         legs = []
         for index, giver in enumerate([True, False]):
             table = cls.__table__()
+            range_ = Range.__table__()
             original = cls.__table__()
             company = Company.__table__()
             kind = Coalesce(original.kind, table.kind)
@@ -517,6 +526,24 @@ class ShareTransaction(
                 .join(original, 'LEFT',
                     condition=table.reversal_of == original.id)
                 .join(company, condition=table.company == company.id))
+            columns = []
+            if numbers:
+                first = cls.__table__()
+                ranges = Union(
+                    first.select(
+                        first.id.as_('transaction'),
+                        first.from_number.as_('from_number'),
+                        first.to_number.as_('to_number')),
+                    range_.select(
+                        range_.transaction.as_('transaction'),
+                        range_.from_number.as_('from_number'),
+                        range_.to_number.as_('to_number')),
+                    all_=True)
+                leg = leg.join(
+                    ranges, condition=ranges.transaction == table.id)
+                columns = [
+                    ranges.from_number.as_('from_number'),
+                    ranges.to_number.as_('to_number')]
             leg = leg.select(
                 (table.id * 2 + index).as_('id'),
                 table.id.as_('transaction'),
@@ -525,8 +552,7 @@ class ShareTransaction(
                 holder.as_('party'),
                 table.date.as_('date'),
                 (table.quantity * sign).as_('quantity'),
-                table.from_number.as_('from_number'),
-                table.to_number.as_('to_number'),
+                *columns,
                 where=(
                     (holder != Null)
                     & (where(table) if where else table.state == 'posted')))
@@ -540,6 +566,7 @@ class ShareTransaction(
         The columns are share_class, party, date (from which they are
         reserved), quantity and origin (the reference of what reserves them:
         the transactions that have it as origin may use the shares).
+        The origin tells which numbers it reserves by its number_ranges.
         """
         return []
 
@@ -626,82 +653,157 @@ class ShareTransaction(
                 reserved=reserved))
 
     @classmethod
-    def check_numbers(cls, transactions):
-        """Raise ShareNumberError if a holder gives a number that he has not
+    def check_numbers(cls, debits, transactions=()):
+        """Raise ShareNumberError if a holder has not the numbers of a debit
 
-        The numbers are checked at every date, the transactions count as if
-        they were posted.
+        debits is a list of tuples record, share class, holder (None if they
+        are issued) and date; the record is a transaction or whatever reserves
+        shares and tells its number_ranges.
+        The numbers are checked at every date, less what is reserved.
+        The draft transactions given count as if they were posted.
         The share classes must have been claimed.
         """
         pool = Pool()
         Lang = pool.get('ir.lang')
-        transactions = [t for t in transactions if t.numbered]
-        if not transactions:
+        debits = [
+            (*debit, union(ranges)) for debit in debits
+            if (ranges := debit[0].number_ranges)]
+        if not debits:
             return
-        legs = cls._get_number_legs(transactions)
+        claimed = defaultdict(list)
+        for _, class_, _, _, ranges in debits:
+            claimed[class_.id].extend(ranges)
+        claimed = {c: union(r) for c, r in claimed.items()}
+        legs = cls._get_number_legs(claimed, transactions)
+        legs += cls._get_reserved_legs(
+            claimed, {str(t.origin) for t in transactions if t.origin})
+        legs.sort(key=lambda leg: leg[0])
+
+        # What the holders have changes only at these numbers
         points = defaultdict(set)
-        for transaction in transactions:
-            points[transaction.share_class.id].add(transaction.from_number)
-        for _, class_id, _, _, _, first, last in legs:
+        for class_id, ranges in claimed.items():
+            points[class_id].update(first for first, _ in ranges)
+        for _, class_id, _, _, first, last, _ in legs:
             points[class_id].update([first, last + 1])
-        points = {c: sorted(p) for c, p in points.items()}
+        points = {
+            c: [n for n in sorted(p) if contains(claimed[c], n)]
+            for c, p in points.items()}
         held = defaultdict(int)
-        for date, day in groupby(legs, key=lambda leg: leg[3]):
+        reserved = defaultdict(set)
+        for date, day in groupby(legs, key=lambda leg: leg[0]):
             changed = set()
-            for _, class_id, party_id, _, sign, first, last in day:
+            for _, class_id, party_id, sign, first, last, origin in day:
                 numbers = points[class_id]
                 for number in numbers[
                         bisect_left(numbers, first):
                         bisect_right(numbers, last)]:
-                    for key in [
-                            (class_id, number, party_id),
-                            (class_id, number, None)]:
-                        held[key] += sign
-                        changed.add(key)
-            for key in changed:
+                    key = class_id, number, party_id
+                    changed.add(key)
+                    if origin:
+                        reserved[key].add(origin)
+                        continue
+                    held[key] += sign
+                    key = class_id, number, None
+                    changed.add(key)
+                    held[key] += sign
+            for key in sorted(changed, key=lambda k: (k[1], k[2] is None)):
                 class_id, number, party_id = key
-                if held[key] < 0 and party_id:
-                    message = 'prm.msg_share_number_not_held'
-                elif held[key] > 1 and not party_id:
-                    message = 'prm.msg_share_number_exists'
-                else:
+                if party_id and held[key] >= len(reserved[key]):
                     continue
-                transaction = max((
-                        t for t in transactions
-                        if t.share_class.id == class_id and t.date <= date
-                        and t.from_number <= number <= t.to_number),
-                    key=lambda t: t.date)
-                giver, _ = transaction.holders
+                elif not party_id and held[key] <= 1:
+                    continue
+                blamed = [
+                    d for d in debits
+                    if d[1].id == class_id and d[3] <= date
+                    and contains(d[4], number)
+                    and (d[2] and d[2].id == party_id
+                        if party_id else isinstance(d[0], cls))]
+                if not blamed:
+                    # The register was wrong before
+                    continue
+                record, class_, giver, *_ = max(
+                    blamed, key=lambda d: d[3])
+                message = (
+                    'prm.msg_share_number' if isinstance(record, cls)
+                    else 'prm.msg_buyback_number')
+                others = sorted(
+                    (o for o in reserved[key] if o != record), key=str)
+                if not party_id:
+                    message += '_exists'
+                elif others and (
+                        held[key] > 0
+                        or held[key] == 0 and isinstance(record, cls)):
+                    message += '_reserved'
+                else:
+                    message += '_not_held'
                 raise ShareNumberError(gettext(message,
-                        transaction=transaction.rec_name,
+                        record=record.rec_name,
                         number=number,
-                        share_class=transaction.share_class.rec_name,
+                        share_class=class_.rec_name,
                         party=giver.rec_name if giver else '',
+                        other=others[0].rec_name if others else '',
                         date=Lang.get().strftime(date)))
 
     @classmethod
-    def _get_number_legs(cls, transactions):
-        "Return the legs on the numbers of the transactions by date"
+    def _get_number_legs(cls, claimed, transactions):
+        """Return what the transactions add to the holders of the numbers
+
+        claimed are the ranges by share class.
+        They are tuples of date, share class, party, sign, first and last
+        number, and None.
+        """
         cursor = Transaction().connection.cursor()
         ids = [t.id for t in transactions]
-        classes = list({t.share_class.id for t in transactions})
-        first = min(t.from_number for t in transactions)
-        last = max(t.to_number for t in transactions)
-        legs = cls.legs_query(where=lambda t: (
-                fields.SQL_OPERATORS['in'](t.share_class, classes)
-                & (t.from_number <= last) & (t.to_number >= first)
+        legs = cls.legs_query(
+            where=lambda t: (
+                fields.SQL_OPERATORS['in'](t.share_class, list(claimed))
                 & ((t.state == 'posted')
-                    | fields.SQL_OPERATORS['in'](t.id, ids))))
+                    | fields.SQL_OPERATORS['in'](t.id, ids))),
+            numbers=True)
         query = legs.select(
-            legs.transaction, legs.share_class, legs.party,
-            legs.date.as_('date'), Sign(legs.quantity),
-            legs.from_number, legs.to_number,
-            order_by=[legs.date])
+            legs.date.as_('date'), legs.share_class, legs.party,
+            Sign(legs.quantity), legs.from_number, legs.to_number,
+            where=(
+                legs.from_number <= max(
+                    r[-1][1] for r in claimed.values()))
+            & (legs.to_number >= min(r[0][0] for r in claimed.values())))
         if backend.name == 'sqlite':
             sqlite_apply_types(
-                query, [None, None, None, 'DATE', None, None, None])
+                query, ['DATE', None, None, None, None, None])
         cursor.execute(*query)
-        return cursor.fetchall()
+        return [(*row, None) for row in cursor]
+
+    @classmethod
+    def _get_reserved_legs(cls, claimed, origins):
+        """Return the numbers that the holders may not give
+
+        They are tuples like those of the transactions with a sign of 0 and
+        what reserves them at the end; origins are not looked at.
+        """
+        pool = Pool()
+        cursor = Transaction().connection.cursor()
+        rows = []
+        for query in cls._reserved_queries():
+            query = query.select(
+                query.date.as_('date'), query.share_class, query.party,
+                query.origin,
+                where=fields.SQL_OPERATORS['in'](
+                    query.share_class, list(claimed)))
+            if backend.name == 'sqlite':
+                sqlite_apply_types(query, ['DATE', None, None, None])
+            cursor.execute(*query)
+            rows.extend(row for row in cursor if row[-1] not in origins)
+        ids = defaultdict(list)
+        for *_, origin in rows:
+            name, id_ = origin.split(',')
+            ids[name].append(int(id_))
+        records = {
+            str(r): r for name, sub_ids in ids.items()
+            for r in pool.get(name).browse(sub_ids)}
+        return [
+            (date, class_, party, 0, first, last, records[origin])
+            for date, class_, party, origin in rows
+            for first, last in records[origin].number_ranges]
 
     @property
     def holders(self):
@@ -734,6 +836,11 @@ class ShareTransaction(
             }
         if origin:
             values['origin'] = self.origin
+            if self.numbered:
+                Range = Pool().get('prm.share.transaction.range')
+                values['ranges'] = [
+                    Range(from_number=r.from_number, to_number=r.to_number)
+                    for r in self.ranges]
         return values
 
     def check_post(self):
@@ -753,9 +860,10 @@ class ShareTransaction(
                         transaction=self.rec_name,
                         original=original.rec_name))
             # The origin is not compared as each would be searched
-            if any(getattr(self, name) != value
-                    for name, value in original._get_reversal(
-                        origin=False).items()):
+            if (sorted(self.number_ranges) != sorted(original.number_ranges)
+                    or any(getattr(self, name) != value
+                        for name, value in original._get_reversal(
+                            origin=False).items())):
                 raise ShareTransactionError(
                     gettext('prm.msg_share_transaction_reversal_differs',
                         transaction=self.rec_name,
@@ -766,16 +874,7 @@ class ShareTransaction(
                         transaction=self.rec_name,
                         original=original.rec_name,
                         date=Lang.get().strftime(original.date)))
-        if self.numbered:
-            if (self.from_number < 1
-                    or self.to_number - self.from_number + 1
-                    != self.quantity):
-                raise ShareNumberError(
-                    gettext('prm.msg_share_number_quantity',
-                        transaction=self.rec_name,
-                        from_number=self.from_number,
-                        to_number=self.to_number,
-                        quantity=self.quantity))
+        self.check_ranges('prm.msg_share_number')
 
     @classmethod
     def set_number(cls, transactions):
@@ -823,12 +922,11 @@ class ShareTransaction(
         for transaction in transactions:
             transaction.check_post()
             giver, _ = transaction.holders
-            if giver:
-                debits.append((
-                        transaction, transaction.share_class, giver,
-                        transaction.date, transaction.quantity))
-        cls.check_holdings(debits, transactions)
-        cls.check_numbers(transactions)
+            debits.append((
+                    transaction, transaction.share_class, giver,
+                    transaction.date, transaction.quantity))
+        cls.check_holdings([d for d in debits if d[2]], transactions)
+        cls.check_numbers([d[:4] for d in debits], transactions)
         cls.set_number(transactions)
 
     @classmethod
