@@ -547,16 +547,37 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         self.assertEqual(concession.consumed_date, setup.today)
         self.assertEqual(self.booked(), [(setup.today, D('100'))])
 
+        # A validated invoice takes it when it is posted
+        waiting, = setup.grant(setup.concession('30', kind='discount'))
+        validated = setup.invoice((1, '40', [setup.tax]), post=False)
+        Invoice.validate_invoice([validated])
+        with self.assertRaises(ConcessionGrantError) as cm:
+            setup.grant(setup.concession(
+                    '5', Invoice(validated.id), kind='discount',
+                    discount_on='invoice'))
+        self.assertRegex(
+            cm.exception.message, "not yet posted.\nPost the invoice first")
+        with Transaction().set_context(_skip_warnings=True):
+            Invoice.post([Invoice(validated.id)])
+        validated = Invoice(validated.id)
+        self.assertEqual(
+            [validated.state, validated.untaxed_amount, validated.tax_amount,
+                validated.amount_to_pay, validated.move.state],
+            ['posted', D('10'), D('2'), D('12'), 'posted'])
+        self.assertEqual(
+            Concession(waiting.id).consumed_date, setup.today)
+        Concession.cancel([Concession(waiting.id)])
+
         # The cancellation of the invoice gives the discount back
         with Transaction().set_context(_skip_warnings=True):
             Invoice.credit([Invoice(invoice.id)], refund=True)
         concession = Concession(concession.id)
         self.assertIsNone(concession.consumed_date)
-        self.assertEqual(self.booked(), [(setup.today, D('0'))])
+        self.assertEqual([a for _, a in self.booked()], [D(0), D(0)])
 
         again = self.two_rates(setup)
         self.assertEqual(len(again.lines), 4)
-        self.assertEqual(self.booked(), [(setup.today, D('100'))])
+        self.assertEqual([a for _, a in self.booked()], [D('100'), D(0)])
 
         # The cancellation of the gesture charges it
         Concession.cancel([Concession(concession.id)])
@@ -565,8 +586,84 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         self.assertEqual(
             [charge.state, charge.untaxed_amount, charge.tax_amount],
             ['posted', D('100'), D('15.16')])
-        self.assertEqual(self.booked(), [(setup.today, D('0'))])
+        self.assertEqual([a for _, a in self.booked()], [D(0), D(0)])
         self.assertEqual(self.imputed(), [])
+
+    @with_setup
+    def test_cancel_reversed(self, setup):
+        "What the accountants have reversed is not charged again"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Invoice = pool.get('account.invoice')
+        credit, discount = setup.grant(
+            setup.concession('100', self.two_rates(setup)),
+            setup.concession('90', kind='discount'))
+        consuming = self.two_rates(setup)
+        note, = credit.results
+        for invoice, lines, booked in [
+                (note, slice(0, 1), ['33.33', '90']),
+                (consuming, slice(1, 3), ['33.33', '30'])]:
+            with Transaction().set_context(_skip_warnings=True):
+                reversal, = Invoice.credit(
+                    [Invoice(invoice.id)], invoice_date=setup.today)
+                reversal.lines = reversal.lines[lines]
+                reversal.save()
+                Invoice.post([reversal])
+            self.assertEqual([a for _, a in self.booked()], list(map(D, booked)))
+
+        concessions = [Concession(credit.id), Concession(discount.id)]
+        Concession.cancel(concessions)
+
+        self.assertEqual([a for _, a in self.booked()], [D(0), D(0)])
+        self.assertEqual(
+            [(i.state, i.untaxed_amount, i.tax_amount)
+                for c in Concession.browse([c.id for c in concessions])
+                for i in c.results if i not in {note, consuming}],
+            [('posted', D('33.33'), D('1.83')),
+                ('posted', D('30.00'), D('1.65'))])
+
+    @with_setup
+    def test_cancel_credited(self, setup):
+        "A discount on an invoice which is credited is not charged"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Invoice = pool.get('account.invoice')
+        credit, discount = setup.grant(
+            setup.concession('100', self.two_rates(setup)),
+            setup.concession('90', kind='discount'))
+        consuming = self.two_rates(setup)
+        documents = [*credit.results, consuming]
+        with Transaction().set_context(_skip_warnings=True):
+            Invoice.post(Invoice.credit(
+                    Invoice.browse([d.id for d in documents]),
+                    invoice_date=setup.today))
+
+        Concession.cancel(Concession.browse([credit.id, discount.id]))
+
+        self.assertEqual([a for _, a in self.booked()], [D(0), D(0)])
+        self.assertEqual(
+            [d for c in Concession.browse([credit.id, discount.id])
+                for d in c.results], documents)
+
+    @with_setup
+    def test_cancel_taxes(self, setup):
+        "The reversal takes the taxes of the credit note to the cent"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Invoice = pool.get('account.invoice')
+        for settled in [False, True]:
+            invoice = setup.invoice((3, '0.33', [setup.tax]))
+            self.assertEqual(invoice.tax_amount, D('0.20'))
+            concessions = setup.grant(*[
+                    setup.concession('0.33', invoice, kind='refund')
+                    for _ in range(3)])
+            note, = concessions[-1].results
+            self.assertEqual(note.tax_amount, D('-0.06'))
+            if settled:
+                setup.pay(note)
+            Concession.cancel([Concession(concessions[-1].id)])
+            note, reversal = Concession(concessions[-1].id).results
+            self.assertEqual(reversal.total_amount, -note.total_amount)
 
     @with_setup
     def test_discount_waiting(self, setup):

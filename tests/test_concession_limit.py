@@ -8,6 +8,7 @@ from functools import partial
 from threading import Event, Thread
 
 from trytond import backend
+from trytond.model.exceptions import AccessButtonError
 from trytond.modules.company.tests import create_employee
 from trytond.modules.prm.trytond_prm.concession.exceptions import (
     ConcessionBudgetError, ConcessionBudgetWarning, ConcessionGrantError,
@@ -108,6 +109,50 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
                 self.assertRaisesRegex(
                     DelegationAccessError, 'because they are not yours'):
             Delegation.create([values])
+
+    @with_setup
+    def test_own(self, setup):
+        "A salesperson acts only on what is his own"
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        User = pool.get('res.user')
+        other, clerk = (User(
+                name=name, login=name, groups=groups, employees=[],
+                companies=[setup.company], company=setup.company)
+            for name, groups in [
+                ('steve', setup.sam.groups),
+                ('clara', [pool.get('res.group')(
+                            pool.get('ir.model.data').get_id(
+                                'account', 'group_account'))])])
+        User.save([other, clerk])
+        with Transaction().set_user(setup.sam.id):
+            draft = setup.concession('1', kind='free_service', cost=D(1))
+        submitted = self.ask(setup, setup.sam, '2')
+        rejected = self.click(
+            setup.dora, 'reject', self.ask(setup, setup.sam, '3'))
+        approved = self.click(
+            setup.dora, 'approve', self.ask(setup, setup.sam, '4'))
+        for name, concession in [
+                ('submit', draft), ('cancel', draft), ('draft', submitted),
+                ('cancel', submitted), ('draft', rejected),
+                ('grant', approved)]:
+            with self.subTest(name=name, state=concession.state), \
+                    self.assertRaises(AccessButtonError):
+                self.click(other, name, concession)
+        for user, writable in [
+                (setup.sam, True), (other, False), (setup.dora, True)]:
+            with Transaction().set_user(user.id):
+                self.assertEqual(
+                    Concession(draft.id).writable, writable)
+
+        self.assertEqual(
+            self.click(clerk, 'grant', approved).state, 'granted')
+        for name, concession in [
+                ('submit', draft), ('draft', submitted),
+                ('draft', rejected)]:
+            self.click(setup.sam, name, concession)
+        self.assertEqual(
+            self.click(setup.dora, 'cancel', draft).state, 'cancelled')
 
     @with_setup
     def test_no_limit(self, setup):

@@ -20,7 +20,8 @@ from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 from trytond.pyson import Bool, Eval, Id, If
 from trytond.tools import grouped_slice
-from trytond.transaction import Transaction, without_check_access
+from trytond.transaction import (
+    Transaction, check_access, without_check_access)
 
 from ..model import ReadonlyMixin, WorkflowAccessMixin
 from ..tools import spread, sql_sum
@@ -259,6 +260,11 @@ class Concession(
             ('rejected', "Rejected"),
             ('cancelled', "Cancelled"),
             ], "State", required=True, readonly=True, sort=False)
+    writable = fields.Function(
+        fields.Boolean(
+            "Writable",
+            help="Check if the rules of access let you act on the gesture."),
+        'get_writable')
 
     del _states
 
@@ -302,12 +308,16 @@ class Concession(
             ('granted', 'cancelled'),
             ('cancelled', 'draft'),
             }
-        manager = Id('prm', 'group_prm_manager').in_(
-            Eval('context', {}).get('groups', []))
+        groups = Eval('context', {}).get('groups', [])
+        manager = Id('prm', 'group_prm_manager').in_(groups)
+        accountant = Id('account', 'group_account').in_(groups)
+        # A button asks only the rules of reading
+        stranger = ~Eval('writable', True)
         cls._buttons.update({
                 'submit': {
                     'invisible': Eval('state') != 'draft',
-                    'depends': ['state'],
+                    'readonly': stranger,
+                    'depends': ['state', 'writable'],
                     },
                 'approve': {
                     'invisible': Eval('state') != 'submitted',
@@ -319,15 +329,16 @@ class Concession(
                     },
                 'grant': {
                     'invisible': Eval('state') != 'approved',
-                    'depends': ['state'],
+                    'readonly': stranger & ~accountant,
+                    'depends': ['state', 'writable'],
                     },
                 'cancel': {
                     'invisible': ~Eval('state').in_([
                             'draft', 'submitted', 'approved', 'granted']),
-                    'readonly': (
+                    'readonly': stranger | (
                         Eval('state').in_(['approved', 'granted'])
                         & ~manager),
-                    'depends': ['state'],
+                    'depends': ['state', 'writable'],
                     },
                 'draft': {
                     'invisible': (
@@ -335,10 +346,11 @@ class Concession(
                                 'submitted', 'approved',
                                 'rejected', 'cancelled'])
                         | Bool(Eval('granted_date'))),
-                    'readonly': (Eval('state') == 'approved') & ~manager,
+                    'readonly': stranger | (
+                        (Eval('state') == 'approved') & ~manager),
                     'icon': If(Eval('state').in_(['rejected', 'cancelled']),
                         'tryton-undo', 'tryton-back'),
-                    'depends': ['state', 'granted_date'],
+                    'depends': ['state', 'granted_date', 'writable'],
                     },
                 })
 
@@ -434,6 +446,27 @@ class Concession(
     @fields.depends('company')
     def on_change_with_company_currency(self, name=None):
         return self.company.currency if self.company else None
+
+    @classmethod
+    def default_writable(cls):
+        return True
+
+    @classmethod
+    def get_writable(cls, concessions, name):
+        pool = Pool()
+        Rule = pool.get('ir.rule')
+        writable = dict.fromkeys(map(int, concessions), True)
+        if not Transaction().user:
+            return writable
+        with check_access():
+            domain = Rule.domain_get(cls.__name__, mode='write')
+        if domain:
+            writable = dict.fromkeys(writable, False)
+            with without_check_access():
+                for sub_ids in grouped_slice(list(writable), _SIZE):
+                    writable.update((c.id, True) for c in cls.search(
+                            [('id', 'in', list(sub_ids)), domain], order=[]))
+        return writable
 
     @classmethod
     def get_invoice_remaining(cls, concessions, name):
@@ -551,10 +584,10 @@ class Concession(
     def _booked_lines(cls):
         """Return the query of the gestures and the lines of their moves
 
-        Each line once: all the lines of a credit note, of what reverses it
-        and of the move that cancels it; on the invoice which consumes a
-        discount only the lines of the discount, those which credit them and
-        which cancel them.
+        Each line once: all the lines of a credit note, of what reverses it,
+        made by the gesture or by the accountants, and of the move that
+        cancels it; on the invoice which consumes a discount only the lines of
+        the discount, those which credit them and which cancel them.
         """
         pool = Pool()
         Invoice = pool.get('account.invoice')
@@ -575,15 +608,25 @@ class Concession(
                 .select(
                     concession.id.as_('concession'), line.id.as_('line'),
                     where=concession.kind.in_(['credit_note', 'refund'])))
-        for credit in [False, True]:
+        for kinds, credit in [
+                (['discount'], False), (['discount'], True),
+                (['credit_note', 'refund'], True)]:
             for cancel in [False, True]:
                 concession = cls.__table__()
                 invoice = Invoice.__table__()
                 invoice_line = InvoiceLine.__table__()
                 line = Line.__table__()
-                query = concession.join(invoice_line,
-                    condition=invoice_line.origin == Concat(
-                        f'{cls.__name__},', concession.id))
+                if kinds == ['discount']:
+                    query = concession.join(invoice_line,
+                        condition=invoice_line.origin == Concat(
+                            f'{cls.__name__},', concession.id))
+                else:
+                    result = Result.__table__()
+                    query = (concession
+                        .join(result,
+                            condition=result.concession == concession.id)
+                        .join(invoice_line,
+                            condition=invoice_line.invoice == result.invoice))
                 if credit:
                     credit_line = InvoiceLine.__table__()
                     query = query.join(credit_line,
@@ -606,7 +649,7 @@ class Concession(
                     line = cancel_line
                 queries.append(query.select(
                         concession.id.as_('concession'), line.id.as_('line'),
-                        where=concession.kind == 'discount'))
+                        where=concession.kind.in_(kinds)))
         return Union(*queries)
 
     @classmethod
@@ -1065,7 +1108,9 @@ class Concession(
             invoice = concession.invoice
             if invoice.state not in {'posted', 'paid'}:
                 raise ConcessionGrantError(gettext(
-                        'prm.msg_concession_invoice_state',
+                        'prm.msg_concession_invoice_state'
+                        if invoice.state == 'cancelled'
+                        else 'prm.msg_concession_invoice_not_posted',
                         concession=concession.rec_name,
                         invoice=invoice.rec_name))
             lines = creditable[invoice]
@@ -1489,6 +1534,7 @@ class Concession(
         if payment_lines:
             Invoice.remove_payment_lines([p.line for p in payment_lines])
 
+        remaining = Invoice.get_creditable_lines(notes)
         to_create = []
         for company, c_results in groupby(
                 results, key=lambda r: r.invoice.company):
@@ -1500,25 +1546,68 @@ class Concession(
                 open_, settled = [], []
                 for result in c_results:
                     note = result.invoice
-                    if note.state == 'posted' and not any(
-                            l.reconciliation for l in note.lines_to_pay):
+                    lines = remaining[note]
+                    if not any(lines.values()):
+                        # The accountants have reversed it
+                        continue
+                    if (note.state == 'posted'
+                            and all(l.amount == a for l, a in lines.items())
+                            and not any(
+                                l.reconciliation for l in note.lines_to_pay)):
                         open_.append(result)
                     else:
                         settled.append(result)
-                for group, refund in [(open_, True), (settled, False)]:
-                    if not group:
-                        continue
+                if open_:
                     reversals = Invoice.credit(
-                        [r.invoice for r in group], refund=refund,
+                        [r.invoice for r in open_], refund=True,
                         invoice_date=max(
-                            [today] + [r.concession.date for r in group]))
-                    if not refund:
-                        Invoice.post(reversals)
-                    to_create.extend({
-                            'concession': result.concession.id,
-                            'invoice': reversal.id,
-                            } for result, reversal in zip(group, reversals))
+                            [today] + [r.concession.date for r in open_]))
+                    to_create.extend(
+                        cls._get_results(zip(open_, reversals)))
+                if settled:
+                    reversals = [
+                        cls._get_charge(
+                            r.invoice, remaining[r.invoice],
+                            max(today, r.concession.date))
+                        for r in settled]
+                    Invoice.save(reversals)
+                    Invoice.post(reversals)
+                    to_create.extend(
+                        cls._get_results(zip(settled, reversals)))
         Result.create(to_create)
+
+    @classmethod
+    def _get_results(cls, documents):
+        "Return the values of the results for couples of result and invoice"
+        return [{
+                'concession': result.concession.id,
+                'invoice': invoice.id,
+                } for result, invoice in documents]
+
+    @classmethod
+    def _get_charge(cls, invoice, remaining, date):
+        """Return the unsaved invoice which charges what remains of the lines
+
+        The amounts of the lines are what the invoice gave and nobody has
+        taken back since.
+        """
+        charge = invoice._credit(invoice_date=date)
+        if all(remaining.get(l, 0) == l.amount for l in invoice.line_lines):
+            return charge
+        lines = []
+        for line, amount in remaining.items():
+            if not amount:
+                continue
+            credit = line._credit()
+            if amount != line.amount:
+                credit.product = None
+                credit.unit = None
+                credit.quantity = 1
+                credit.unit_price = -amount
+            lines.append(credit)
+        charge.lines = lines
+        charge.taxes = []
+        return charge
 
     @classmethod
     def _charge_back(cls, concessions):
@@ -1533,27 +1622,27 @@ class Concession(
                 ('concession.consumed_date', '!=', None),
                 ('invoice.state', 'in', ['posted', 'paid']),
                 ], order=[('concession.company', 'ASC')])
+        # What has been credited since is not charged again
+        remaining = Invoice.get_creditable_lines(
+            Invoice.browse(list({r.invoice.id for r in results})))
         to_create = []
         for company, c_results in groupby(
                 results, key=lambda r: r.concession.company):
-            c_results = list(c_results)
             with Transaction().set_context(
                     company=company.id, _skip_warnings=True):
                 today = Date.today()
-                charges = []
+                charged, charges = [], []
                 for result in c_results:
-                    charge = result.invoice._credit(invoice_date=today)
-                    charge.lines = [
-                        l._credit() for l in result.invoice.lines
-                        if l.origin == result.concession]
-                    charge.taxes = []
-                    charges.append(charge)
+                    lines = {
+                        l: a for l, a in remaining[result.invoice].items()
+                        if a and l.origin == result.concession}
+                    if lines:
+                        charged.append(result)
+                        charges.append(
+                            cls._get_charge(result.invoice, lines, today))
                 Invoice.save(charges)
                 Invoice.post(charges)
-            to_create.extend({
-                    'concession': result.concession.id,
-                    'invoice': charge.id,
-                    } for result, charge in zip(c_results, charges))
+            to_create.extend(cls._get_results(zip(charged, charges)))
         Result.create(to_create)
 
     @classmethod

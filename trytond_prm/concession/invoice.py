@@ -184,7 +184,8 @@ class Invoice(metaclass=PoolMeta):
 
         invoices = [
             i for i in invoices
-            if i.type == 'out' and i.state == 'draft' and not i.move]
+            if i.type == 'out' and i.state in {'draft', 'validated'}
+            and not i.move]
         if not invoices:
             return
         discounts = defaultdict(list)
@@ -231,11 +232,23 @@ class Invoice(metaclass=PoolMeta):
                 invoice.lines = [*invoice.lines, *lines]
                 to_save.append(invoice)
         if to_save:
+            # Lines are added to drafts only: the posting which takes the
+            # discount keeps who has validated the invoice
+            cls.write([i for i in to_save if i.state == 'validated'], {
+                    'state': 'draft',
+                    })
             cls.save(to_save)
             Result.create(to_create)
             Concession.write(*chain(*(
                         (concessions, {'consumed_date': date})
                         for date, concessions in consumed.items())))
+
+    def _credit(self, **values):
+        credit = super()._credit(**values)
+        if any(l.concession_line for l in self.line_lines):
+            # The last credit note of an invoice has the rest of its taxes
+            credit.taxes = [t._credit() for t in self.taxes]
+        return credit
 
     def _is_discountable(self):
         "Test if the invoice is neither a credit nor checked by its source"
