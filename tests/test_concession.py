@@ -558,7 +558,8 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         self.assertRegex(
             cm.exception.message, "not yet posted.\nPost the invoice first")
         with Transaction().set_context(_skip_warnings=True):
-            Invoice.post([Invoice(validated.id)])
+            Invoice.post_batch([Invoice(validated.id)])
+            Invoice._post([Invoice(validated.id)])  # what it queues
         validated = Invoice(validated.id)
         self.assertEqual(
             [validated.state, validated.untaxed_amount, validated.tax_amount,
@@ -609,7 +610,8 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
                 reversal.lines = reversal.lines[lines]
                 reversal.save()
                 Invoice.post([reversal])
-            self.assertEqual([a for _, a in self.booked()], list(map(D, booked)))
+            self.assertEqual(
+                [a for _, a in self.booked()], list(map(D, booked)))
 
         concessions = [Concession(credit.id), Concession(discount.id)]
         Concession.cancel(concessions)
@@ -650,7 +652,6 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         "The reversal takes the taxes of the credit note to the cent"
         pool = Pool()
         Concession = pool.get('prm.concession')
-        Invoice = pool.get('account.invoice')
         for settled in [False, True]:
             invoice = setup.invoice((3, '0.33', [setup.tax]))
             self.assertEqual(invoice.tax_amount, D('0.20'))
@@ -1064,8 +1065,23 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
 
         Concession.submit([second])  # the same user knows what he does
         third = setup.concession('20', invoice)
-        with Transaction().set_user(user.id), self.assertRaises(
-                ConcessionSimilarWarning):
+        for user_id in [user.id, 1]:  # but not twice the same
+            with Transaction().set_user(user_id), \
+                    self.assertRaises(ConcessionSimilarWarning):
+                Concession.submit(Concession.browse([third.id]))
+        # What is granted does not become another one before long
+        for name in ['approve', 'grant']:
+            getattr(Concession, name)(
+                Concession.browse([first.id, second.id]))
+        with self.assertRaises(ConcessionSimilarWarning) as cm:
+            Concession.submit(Concession.browse([third.id]))
+        self.assertEqual(
+            cm.exception.message,
+            f'The gesture "{third.rec_name}" looks like '
+            f'"{second.rec_name}", whose state is already "Granted".')
+        with patch.object(
+                pool.get('ir.date'), 'today',
+                lambda *args: setup.today + 91 * DAY):
             Concession.submit(Concession.browse([third.id]))
 
     def batch(self, setup, count):

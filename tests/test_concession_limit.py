@@ -12,7 +12,8 @@ from trytond.model.exceptions import AccessButtonError
 from trytond.modules.company.tests import create_employee
 from trytond.modules.prm.trytond_prm.concession.exceptions import (
     ConcessionBudgetError, ConcessionBudgetWarning, ConcessionGrantError,
-    ConcessionLimitError, DelegationAccessError, InvoiceOverCreditError)
+    ConcessionLimitError, DelegationAccessError, DelegationValidationError,
+    InvoiceOverCreditError)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import DB_NAME
 from trytond.transaction import Transaction, TransactionError
@@ -61,14 +62,17 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
         pool = Pool()
         Concession = pool.get('prm.concession')
         with Transaction().set_user(user.id), \
-                Transaction().set_context(_check_access=True):
+                Transaction().set_context(_check_access=True), \
+                Transaction().set_context(
+                    **({'_skip_warnings': True} if name == 'submit' else {})):
             getattr(Concession, name)(Concession.browse([concession.id]))
         return Concession(concession.id)
 
     def ask(self, setup, user, amount, **values):
         with Transaction().set_user(user.id):
-            concession = setup.concession(
-                amount, kind='free_service', cost=D(amount), **values)
+            values = {
+                'kind': 'free_service', 'cost': D(amount), **values}
+            concession = setup.concession(amount, **values)
         return self.click(user, 'submit', concession)
 
     @with_setup
@@ -109,6 +113,19 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
                 self.assertRaisesRegex(
                     DelegationAccessError, 'because they are not yours'):
             Delegation.create([values])
+        # Who has not the button could do nothing with the limits
+        with Transaction().set_user(setup.dora.id), \
+                Transaction().set_context(_check_access=True), \
+                self.assertRaises(DelegationValidationError) as cm:
+            Delegation.create([{
+                        'employee': setup.dora_employee.id,
+                        'delegate': setup.sam_employee.id,
+                        }])
+        self.assertEqual(
+            cm.exception.message,
+            'You cannot lend limits to "sam" because none of his users has '
+            'the button "Approve" of the gestures.\nChoose somebody else, or '
+            'ask the administrator to add his user to a group that has it.')
 
     @with_setup
     def test_own(self, setup):
@@ -371,6 +388,23 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
             'remain of the budget ".*".')
         Concession.approve(Concession.browse([c.id for c in concessions[:2]]))
 
+        # Another imputation is no way round: a manager sees and approves it
+        self.limit(setup, setup.sam_employee, amount=D('100'))
+        self.limit(setup, setup.dora_employee, amount=D('100'))
+        tomorrow = setup.today + dt.timedelta(days=1)
+        escaping = self.ask(
+            setup, setup.sam, '50', imputation_date=tomorrow)
+        self.assertEqual(escaping.state, 'submitted')
+        with self.assertRaisesRegex(
+                ConcessionBudgetWarning,
+                'The imputation on .* takes the gesture .* off the budget'):
+            self.click(setup.dora, 'approve', escaping)
+        with Transaction().set_context(_skip_warnings=True):
+            escaping = self.click(setup.dora, 'approve', escaping)
+        self.assertRegex(escaping.logs[0].note, "off the budget")
+        pool.get('prm.concession.limit').delete(
+            pool.get('prm.concession.limit').search([]))
+
         pool.get('prm.concession.budget').write(
             pool.get('prm.concession.budget').search([]),
             {'exceeding': 'warn'})
@@ -400,6 +434,21 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
         with self.assertRaisesRegex(ConcessionGrantError, "nothing of the"):
             delay(later)
         second = delay(later + dt.timedelta(days=30))
+
+        # The days count since the first due date
+        limit = self.limit(
+            setup, setup.sam_employee, amount=D('100'),
+            delay_days=(later - due).days + 59, delay_amount=D('120'))
+        states = []
+        for days, values in [
+                (60, {}), (59, {}), (59, {'delay_amount': D('119.99')})]:
+            limit.__class__.write([limit], values)
+            states.append(self.ask(
+                    setup, setup.sam, '0', invoice=invoice,
+                    kind='payment_delay', cost=None,
+                    due_date=later + dt.timedelta(days=days)).state)
+        self.assertEqual(states, ['submitted', 'approved', 'submitted'])
+        limit.delete([limit])
 
         # What has changed since is not restored
         Concession.cancel([first])

@@ -111,6 +111,55 @@ class ConcessionOptionalTestCase(SetupMixin, unittest.TestCase):
         self.assertEqual(list(Sale(sale.id).invoices), [invoice])
         self.assertIsNone(line.get_invoice_line() or None)
 
+    @with_setup
+    def test_price_list(self, setup):
+        "A gesture is limited to the price of the price list, to the cent"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        PriceList = pool.get('product.price_list')
+        Sale = pool.get('sale.sale')
+        SaleLine = pool.get('sale.line')
+        product = self.product(setup)
+        price_list = PriceList(
+            name="Partner", company=setup.company, price='list_price',
+            lines=[{'formula': 'list_price * 0.9333'}])
+        price_list.save()
+        sale = Sale(
+            company=setup.company, party=setup.party, invoice_method='order',
+            shipment_method='manual')
+        sale.on_change_party()
+        sale.price_list = price_list
+        sale.currency = setup.company.currency
+        sale.invoice_address, = setup.party.addresses
+        sale.shipment_address, = setup.party.addresses
+        line = SaleLine(sale=sale, product=product, quantity=3)
+        line.on_change_product()
+        self.assertEqual(line.unit_price, D('9.3330'))
+        sale.lines = [line]
+        sale.save()
+        with Transaction().set_context(_skip_warnings=True):
+            for name in ['quote', 'confirm', 'process']:
+                getattr(Sale, name)([Sale(sale.id)])
+            invoice, = Sale(sale.id).invoices
+            invoice.invoice_date = setup.today
+            invoice.save()
+            Invoice.post([invoice])
+        concession = setup.concession('13.99', invoice)
+        self.assertEqual(concession.invoice_remaining, D('28.00'))
+
+        concessions = setup.grant(
+            concession, setup.concession('14.01', invoice))
+
+        notes = [n for c in concessions for n in c.results]
+        self.assertEqual(
+            [n.untaxed_amount for n in notes], [D('-13.99'), D('-14.01')])
+        self.assertEqual(
+            sum(n.total_amount for n in notes),
+            -Invoice(invoice.id).total_amount)
+        self.assertEqual(
+            [l.invoice for l in Sale(sale.id).lines[0].invoice_lines],
+            [invoice])
+
     def complaint(self, setup, invoice):
         "Return a complaint which has credited 100"
         pool = Pool()
@@ -219,6 +268,22 @@ class ConcessionOptionalTestCase(SetupMixin, unittest.TestCase):
         with self.assertRaisesRegex(
                 ConcessionCancelError, "its payment .* is under way"):
             Concession.cancel(Concession.browse([concessions[1].id]))
+
+        # The money that has left is charged
+        payments = Payment.browse(payments[1:])
+        Payment.approve(payments)
+        group, = pool.get('account.payment.group').create([{
+                    'journal': journal.id,
+                    'kind': 'payable',
+                    'company': setup.company.id,
+                    }])
+        Payment.process(payments, lambda: group)
+        Payment.succeed(payments)
+        Concession.cancel(Concession.browse([concessions[1].id]))
+        note, charge = Concession(concessions[1].id).results
+        self.assertEqual(
+            [note.state, charge.state, charge.amount_to_pay],
+            ['posted', 'posted', D('24')])
 
     @with_setup
     def test_notification_email(self, setup):

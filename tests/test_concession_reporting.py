@@ -286,8 +286,10 @@ class ConcessionReportingTestCase(SetupMixin, unittest.TestCase):
             'company': setup.company.id,
             'start_date': setup.today,
             'end_date': setup.today,
-            'minimum': 2,
             }
+        configuration = pool.get('prm.configuration')(1)
+        configuration.concession_minimum = 2
+        configuration.save()
         with Transaction().set_context(context):
             total, reason = Retention.search([])
         self.assertIsNone(total.reason)
@@ -303,7 +305,9 @@ class ConcessionReportingTestCase(SetupMixin, unittest.TestCase):
             self.assertEqual(
                 [row.cost, row.kept, row.cost_rate],
                 [D('10.00'), D('500.00'), D('0.02')])
-        with Transaction().set_context(context, minimum=3):
+        configuration.concession_minimum = 3
+        configuration.save()
+        with Transaction().set_context(context):
             row = Retention(total.id)
             self.assertEqual(
                 [row.verdict, row.given, row.kept, row.cost_rate],

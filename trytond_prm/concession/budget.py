@@ -157,10 +157,15 @@ class Budget(ModelSQL, ModelView):
             & ((table.reason == Null)
                 | (table.reason == concession.reason)))
 
-    def concerns(self, concession):
-        "Test if the budget pays the gesture"
+    def concerns(self, concession, date=None):
+        """Test if the budget pays the gesture
+
+        The date replaces the one of imputation.
+        """
+        if date is None:
+            date = concession.imputation_date
         return (self.company == concession.company
-            and self.start_date <= concession.imputation_date <= self.end_date
+            and self.start_date <= date <= self.end_date
             and self.reason in {None, concession.reason})
 
     @classmethod
@@ -182,6 +187,63 @@ class Concession(metaclass=PoolMeta):
     __name__ = 'prm.concession'
 
     @classmethod
+    def _get_escaped(cls, concessions):
+        """Return the budget that the typed dates take each gesture off
+
+        It is one of today or of the date of the gesture that would pay the
+        gesture but does not because of its imputation date.
+        """
+        pool = Pool()
+        Budget = pool.get('prm.concession.budget')
+        Date = pool.get('ir.date')
+        escaped = {}
+        for company, c_concessions in cls._by_company(concessions).items():
+            with Transaction().set_context(company=company.id):
+                today = Date.today()
+            dates = {today, *(c.date for c in c_concessions)}
+            budgets = Budget.search([
+                    ('company', '=', company.id),
+                    ('start_date', '<=', max(dates)),
+                    ('end_date', '>=', min(dates)),
+                    ])
+            for concession in c_concessions if budgets else []:
+                for budget in budgets:
+                    if (not budget.concerns(concession)
+                            and any(budget.concerns(concession, d)
+                                for d in {today, concession.date})):
+                        escaped[concession] = budget
+                        break
+        return escaped
+
+    @classmethod
+    def _at_once(cls, concessions):
+        concessions = super()._at_once(concessions)
+        escaped = cls._get_escaped(concessions)
+        return [c for c in concessions if c not in escaped]
+
+    @classmethod
+    def _check_escaped(cls, concessions):
+        "Warn about, and log, the gestures which are taken off their budget"
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        Warning = pool.get('res.user.warning')
+        escaped = cls._get_escaped(concessions)
+        concessions = [c for c in concessions if c in escaped]
+        if not concessions:
+            return
+        lang = Lang.get()
+        for concession in concessions:
+            text = gettext('prm.msg_concession_budget_escaped',
+                concession=concession.rec_name,
+                budget=escaped[concession].rec_name,
+                date=lang.strftime(concession.imputation_date))
+            key = Warning.format('budget_escaped', [concession])
+            if Warning.check(key):
+                raise ConcessionBudgetWarning(key, text)
+            concession.note = '\n'.join(filter(None, [text, concession.note]))
+        cls.save(concessions)
+
+    @classmethod
     def _check_approve(cls, concessions):
         pool = Pool()
         Budget = pool.get('prm.concession.budget')
@@ -190,6 +252,7 @@ class Concession(metaclass=PoolMeta):
         super()._check_approve(concessions)
         if not concessions:
             return
+        cls._check_escaped(concessions)
 
         dates = [c.imputation_date for c in concessions]
         budgets = Budget.search([

@@ -260,6 +260,7 @@ class Concession(
             ('rejected', "Rejected"),
             ('cancelled', "Cancelled"),
             ], "State", required=True, readonly=True, sort=False)
+    state_string = state.translated('state')
     writable = fields.Function(
         fields.Boolean(
             "Writable",
@@ -888,22 +889,41 @@ class Concession(
 
     @classmethod
     def _check_similar(cls, concessions):
-        "Warn when somebody else has asked the same for the customer"
+        "Warn when the customer is asked or was given the same already"
         pool = Pool()
+        Configuration = pool.get('prm.configuration')
+        Date = pool.get('ir.date')
         Warning = pool.get('res.user.warning')
-        transaction = Transaction()
-        others = defaultdict(list)
-        for sub_concessions in grouped_slice(concessions, _SIZE):
-            parties = {c.party.id for c in sub_concessions}
-            for other in cls.search([
-                        ('party', 'in', list(parties)),
-                        ('state', 'in', ['submitted', 'approved']),
-                        ('create_uid', '!=', transaction.user),
-                        ]):
-                others[other.company, other.party].append(other)
+        user = Transaction().user
+        configuration = Configuration(1)
+        similar = defaultdict(list)
+        by_company = defaultdict(set)
         for concession in concessions:
-            for other in others[concession.company, concession.party]:
-                if concession._is_similar(other):
+            by_company[concession.company].add(concession.party.id)
+        for company, parties in by_company.items():
+            domain = [('state', 'in', ['submitted', 'approved'])]
+            recent = configuration.get_multivalue(
+                'concession_similar', company=company.id)
+            if recent is not None:
+                with Transaction().set_context(company=company.id):
+                    date = Date.today() - recent
+                domain = ['OR', domain, [
+                        ('state', '=', 'granted'),
+                        ('granted_date', '>=', date),
+                        ]]
+            for sub_parties in grouped_slice(list(parties), _SIZE):
+                for other in cls.search([
+                            ('company', '=', company.id),
+                            ('party', 'in', list(sub_parties)),
+                            domain,
+                            ]):
+                    own = other.create_uid and other.create_uid.id == user
+                    for key in other._get_similar_keys(own=bool(own)):
+                        similar[key].append(other)
+        for concession in concessions:
+            for other in chain(*(
+                        similar[k] for k in concession._get_similar_keys())):
+                if other != concession:
                     break
             else:
                 continue
@@ -912,15 +932,26 @@ class Concession(
                 raise ConcessionSimilarWarning(key, gettext(
                         'prm.msg_concession_similar',
                         concession=concession.rec_name,
-                        similar=other.rec_name))
+                        similar=other.rec_name,
+                        state=other.state_string))
 
-    def _is_similar(self, other):
-        if self == other:
-            return False
-        if self.invoice and self.invoice == other.invoice:
-            return True
-        return (self.reason == other.reason
-            and (self.amount, self.currency) == (other.amount, other.currency))
+    def _get_similar_keys(self, own=None):
+        """Return what the gesture has in common with similar ones
+
+        One's own is similar only if it is the same, one of somebody else is
+        similar if it is for the same invoice or of the same amount for the
+        same reason.
+        """
+        asked = (
+            self.company, self.party, self.reason, self.amount, self.currency)
+        keys = []
+        if own is not False:
+            keys.append(('own', self.kind, self.invoice) + asked)
+        if not own:
+            keys.append(('asked',) + asked)
+            if self.invoice:
+                keys.append(('invoice', self.invoice))
+        return keys
 
     @classmethod
     @ModelView.button
@@ -1550,10 +1581,8 @@ class Concession(
                     if not any(lines.values()):
                         # The accountants have reversed it
                         continue
-                    if (note.state == 'posted'
-                            and all(l.amount == a for l, a in lines.items())
-                            and not any(
-                                l.reconciliation for l in note.lines_to_pay)):
+                    if (all(l.amount == a for l, a in lines.items())
+                            and cls._is_open(note)):
                         open_.append(result)
                     else:
                         settled.append(result)
@@ -1575,6 +1604,12 @@ class Concession(
                     to_create.extend(
                         cls._get_results(zip(settled, reversals)))
         Result.create(to_create)
+
+    @classmethod
+    def _is_open(cls, note):
+        "Test if nothing of the credit note is settled"
+        return (note.state == 'posted'
+            and not any(l.reconciliation for l in note.lines_to_pay))
 
     @classmethod
     def _get_results(cls, documents):

@@ -38,11 +38,22 @@ class Configuration(metaclass=PoolMeta):
             help="How long after a gesture that comes from an interaction "
             "the customer is asked what he thinks of it.\n"
             "Leave empty to plan nothing by default."))
+    concession_similar = fields.MultiValue(fields.TimeDelta(
+            "Similar Gestures",
+            domain=['OR',
+                ('concession_similar', '=', None),
+                ('concession_similar', '>=', dt.timedelta()),
+                ],
+            help="How long ago a gesture was granted at most to warn who "
+            "submits a similar one.\n"
+            "Leave empty to warn only about those that are not yet granted."))
 
     @classmethod
     def multivalue_model(cls, field):
         pool = Pool()
-        if field in {'concession_product', 'concession_follow_up'}:
+        if field in {
+                'concession_product', 'concession_follow_up',
+                'concession_similar'}:
             return pool.get('prm.configuration.concession')
         return super().multivalue_model(field)
 
@@ -50,6 +61,11 @@ class Configuration(metaclass=PoolMeta):
     def default_concession_follow_up(cls, **pattern):
         return cls.multivalue_model(
             'concession_follow_up').default_concession_follow_up()
+
+    @classmethod
+    def default_concession_similar(cls, **pattern):
+        return cls.multivalue_model(
+            'concession_similar').default_concession_similar()
 
     @classmethod
     def default_concession_sequence(cls, **pattern):
@@ -97,6 +113,17 @@ class ConfigurationConcession(ModelSQL, CompanyValueMixin):
             ('concession_follow_up', '>=', dt.timedelta()),
             ])
 
+    concession_similar = fields.TimeDelta(
+        "Similar Gestures",
+        domain=['OR',
+            ('concession_similar', '=', None),
+            ('concession_similar', '>=', dt.timedelta()),
+            ])
+
     @classmethod
     def default_concession_follow_up(cls):
         return dt.timedelta(days=14)
+
+    @classmethod
+    def default_concession_similar(cls):
+        return dt.timedelta(days=90)

@@ -46,3 +46,7 @@ class ConcessionBudgetWarning(UserWarning):
 
 class DelegationAccessError(AccessError):
     pass
+
+
+class DelegationValidationError(ValidationError):
+    pass

@@ -166,6 +166,13 @@ class Invoice(metaclass=PoolMeta):
                         origin=origin.rec_name))
 
     @classmethod
+    def post_batch(cls, invoices):
+        # The rest of the posting, which may be later, adds no line
+        cls._check_credited(invoices)
+        cls._consume_discounts(invoices)
+        super().post_batch(invoices)
+
+    @classmethod
     def _post(cls, invoices):
         cls._check_credited(invoices)
         cls._consume_discounts(invoices)

@@ -16,7 +16,8 @@ from trytond.pyson import Bool, Eval, If
 from trytond.tools import grouped_slice
 from trytond.transaction import Transaction, without_check_access
 
-from .exceptions import ConcessionLimitError, DelegationAccessError
+from .exceptions import (
+    ConcessionLimitError, DelegationAccessError, DelegationValidationError)
 
 _SIZE = 1000  # records of one statement
 _NAMES = 5  # gestures that a notification names
@@ -75,6 +76,24 @@ class Limit(ModelSQL, ModelView):
             },
         help="The number of months before and after a gesture "
         "whose gestures count for the cumulative amount.")
+    delay_days = fields.Integer(
+        "Days of Delay",
+        domain=['OR',
+            ('delay_days', '=', None),
+            ('delay_days', '>=', 0),
+            ],
+        help="The maximal number of days that a payment may be delayed after "
+        "its first due date.\n"
+        "Leave empty for no limit.")
+    delay_amount = Monetary(
+        "Delayed Amount", currency='currency', digits='currency',
+        domain=['OR',
+            ('delay_amount', '=', None),
+            ('delay_amount', '>=', 0),
+            ],
+        help="The maximal amount, taxes included, of the payments that one "
+        "gesture may delay.\n"
+        "Leave empty for no limit.")
 
     @classmethod
     def __setup__(cls):
@@ -177,6 +196,16 @@ class Limit(ModelSQL, ModelView):
             return True
         return past(self.months) + amount <= self.cumulative
 
+    def allows_delay(self, days, amount):
+        """Test if the limit allows to delay a payment
+
+        The days are counted since the first due date and the amount, with
+        taxes, is in the currency of the company.
+        """
+        return (
+            (self.delay_days is None or days <= self.delay_days)
+            and (self.delay_amount is None or amount <= self.delay_amount))
+
 
 class Delegation(ModelSQL, ModelView):
     __name__ = 'prm.concession.delegation'
@@ -227,6 +256,36 @@ class Delegation(ModelSQL, ModelView):
 
     def get_rec_name(self, name):
         return f'{self.employee.rec_name} → {self.delegate.rec_name}'
+
+    @classmethod
+    def validate_fields(cls, delegations, field_names):
+        super().validate_fields(delegations, field_names)
+        cls.check_delegate(delegations, field_names)
+
+    @classmethod
+    @without_check_access
+    def check_delegate(cls, delegations, field_names=None):
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        User = pool.get('res.user')
+        if field_names and 'delegate' not in field_names:
+            return
+        groups = Concession.get_approve_groups()
+        if not groups:
+            return
+        able = set()
+        for sub_delegations in grouped_slice(delegations, _SIZE):
+            for user in User.search([
+                        ('employees', 'in',
+                            [d.delegate.id for d in sub_delegations]),
+                        ('groups', 'in', groups),
+                        ]):
+                able.update(user.employees)
+        for delegation in delegations:
+            if delegation.delegate not in able:
+                raise DelegationValidationError(gettext(
+                        'prm.msg_concession_delegation_approve',
+                        delegate=delegation.delegate.rec_name))
 
     @classmethod
     def check_modification(
@@ -329,20 +388,30 @@ class Concession(metaclass=PoolMeta):
         return approvers
 
     @classmethod
-    def _by_approver(cls, concessions):
-        "Return the gestures that the other users may approve, by user"
+    @without_check_access
+    def get_approve_groups(cls):
+        "Return the ids of the groups that have the button Approve"
         pool = Pool()
         Button = pool.get('ir.model.button')
         Group = pool.get('res.group')
+        groups = Button.get_groups(cls.__name__, 'approve')
+        if not groups:
+            return []
+        return [g.id for g in Group.search([
+                    ('parent', 'child_of', list(groups)),
+                    ])]
+
+    @classmethod
+    def _by_approver(cls, concessions):
+        "Return the gestures that the other users may approve, by user"
+        pool = Pool()
         User = pool.get('res.user')
         concessions = [c for c in concessions if c.state == 'submitted']
         if not concessions:
             return {}
-        groups = list(Button.get_groups(cls.__name__, 'approve'))
         by_approver = {}
         for user in User.search([
-                    ('groups', 'in', [g.id for g in Group.search([
-                                    ('parent', 'child_of', groups)])]),
+                    ('groups', 'in', cls.get_approve_groups()),
                     ('companies', 'in',
                         list({c.company.id for c in concessions})),
                     ('id', '!=', Transaction().user),
@@ -379,13 +448,18 @@ class Concession(metaclass=PoolMeta):
             c_concessions = [
                 c for c in c_concessions if c.state == 'submitted']
             limits = cls._user_limits(company, delegated=False)
-            if limits and c_concessions:
+            if limits and (c_concessions := cls._at_once(c_concessions)):
                 within.extend(cls._within(c_concessions, limits))
         if within:
             with Transaction().set_context(_concession_note=gettext(
                         'prm.msg_concession_within_limit')):
                 cls.approve(within)
         cls._notify_approvers(cls.browse(concessions))
+
+    @classmethod
+    def _at_once(cls, concessions):
+        "Return the gestures that may be approved when they are submitted"
+        return concessions
 
     @classmethod
     def _by_company(cls, concessions):
@@ -448,6 +522,7 @@ class Concession(metaclass=PoolMeta):
                             ('date', '>', start),
                             ], order=[]):
                     past[other.party].append(other)
+        delays = cls._get_delays(concessions)
         for concession in concessions:
             def received(months):
                 # On both sides as the date is typed
@@ -457,11 +532,54 @@ class Concession(metaclass=PoolMeta):
                         if start < o.date < end
                         and o != concession), Decimal(0))
 
-            if any(l.allows(amount(concession), received) for l in limits):
+            delay = delays.get(concession, (0, Decimal(0)))
+            if any(l.allows(amount(concession), received)
+                    and l.allows_delay(*delay) for l in limits):
                 within.append(concession)
                 if together:
                     past[concession.party].append(concession)
         return within
+
+    @classmethod
+    @without_check_access
+    def _get_delays(cls, concessions):
+        """Return the days and the amount that payment delays delay
+
+        The days are those since the due date before any gesture.
+        """
+        pool = Pool()
+        Delay = pool.get('prm.concession.delay')
+        Invoice = pool.get('account.invoice')
+        concessions = [
+            c for c in concessions
+            if c.kind == 'payment_delay' and c.invoice and c.due_date]
+        invoices = {
+            i.id: i for i in Invoice.browse(
+                list({c.invoice.id for c in concessions}))}
+        delays = {}
+        lines = {
+            c: [l for l in invoices[c.invoice.id].lines_to_pay
+                if not l.reconciliation
+                and (not l.maturity_date or l.maturity_date < c.due_date)]
+            for c in concessions}
+        first = {}
+        for sub_lines in grouped_slice(
+                list({l for c_lines in lines.values() for l in c_lines}),
+                _SIZE):
+            for delay in Delay.search([
+                        ('line', 'in', [l.id for l in sub_lines]),
+                        ('concession.state', '=', 'granted'),
+                        ], order=[('id', 'ASC')]):
+                first.setdefault(delay.line, delay.from_date)
+        for concession, c_lines in lines.items():
+            days = max((
+                    (concession.due_date - (
+                            first.get(l, l.maturity_date)
+                            or concession.date)).days
+                    for l in c_lines), default=0)
+            amount = sum((l.debit - l.credit for l in c_lines), Decimal(0))
+            delays[concession] = days, amount
+        return delays
 
     @classmethod
     def _check_approve(cls, concessions):

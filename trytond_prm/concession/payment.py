@@ -97,6 +97,12 @@ class Concession(metaclass=PoolMeta):
         Payment.save(payments)
 
     @classmethod
+    def _is_open(cls, note):
+        return super()._is_open(note) and not any(
+            p.state == 'succeeded'
+            for l in note.lines_to_pay for p in l.payments)
+
+    @classmethod
     def _check_take_back(cls, concessions):
         super()._check_take_back(concessions)
         for concession in concessions:

@@ -136,8 +136,8 @@ class Budget(metaclass=PoolMeta):
                     where=(query.concession == concession.id)
                     & (query.team == table.team))))
 
-    def concerns(self, concession):
-        return (super().concerns(concession)
+    def concerns(self, concession, date=None):
+        return (super().concerns(concession, date=date)
             and self.team in {None, concession.team})
 
 

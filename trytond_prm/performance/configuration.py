@@ -19,11 +19,18 @@ class Configuration(metaclass=PoolMeta):
             "of the partner at the invoice date, or who quoted, or else "
             "confirmed, its sale.\n"
             "Without sale it is the manager in both cases."))
+    concession_minimum = fields.MultiValue(fields.Integer(
+            "Minimum Sample of Gestures", required=True,
+            domain=[
+                ('concession_minimum', '>', 0),
+                ],
+            help="There is no verdict on what gestures kept with fewer "
+            "customers with or without a gesture."))
 
     @classmethod
     def multivalue_model(cls, field):
         pool = Pool()
-        if field == 'performance_attribution':
+        if field in {'performance_attribution', 'concession_minimum'}:
             return pool.get('prm.configuration.performance')
         return super().multivalue_model(field)
 
@@ -32,6 +39,11 @@ class Configuration(metaclass=PoolMeta):
         return cls.multivalue_model(
             'performance_attribution').default_performance_attribution()
 
+    @classmethod
+    def default_concession_minimum(cls, **pattern):
+        return cls.multivalue_model(
+            'concession_minimum').default_concession_minimum()
+
 
 class ConfigurationPerformance(ModelSQL, CompanyValueMixin):
     __name__ = 'prm.configuration.performance'
@@ -39,6 +51,15 @@ class ConfigurationPerformance(ModelSQL, CompanyValueMixin):
 
     performance_attribution = fields.Selection(
         ATTRIBUTIONS, "Revenue Attribution", required=True, sort=False)
+    concession_minimum = fields.Integer(
+        "Minimum Sample of Gestures", required=True,
+        domain=[
+            ('concession_minimum', '>', 0),
+            ])
+
+    @classmethod
+    def default_concession_minimum(cls):
+        return 20
 
     @classmethod
     def default_performance_attribution(cls):

@@ -245,17 +245,19 @@ class ConcessionRetention(ModelSQL, ModelView):
     @classmethod
     def get_figures(cls, records, names):
         pool = Pool()
-        Context = pool.get('prm.concession.retention.context')
-        minimum = Transaction().context.get('minimum')
-        if minimum is None:
-            minimum = Context.default_minimum()
+        Configuration = pool.get('prm.configuration')
+        configuration = Configuration(1)
+        minimums = {
+            c: configuration.get_multivalue(
+                'concession_minimum', company=c.id)
+            for c in {r.company for r in records}}
         customers = defaultdict(list)
         for customer in cls.get_customers(list({r.company for r in records})):
             customers[customer.company].append(customer)
         result = {name: {} for name in names}
         for record in records:
             given, others = cls._split(record, customers[record.company.id])
-            comparison = compare(given, others, minimum)
+            comparison = compare(given, others, minimums[record.company])
             figures = comparison._asdict()
             round_ = record.currency.round
             for name in [
@@ -465,13 +467,6 @@ class ConcessionRetentionContext(ModelView):
             ],
         help="A customer given a gesture within this number of months after "
         "his trouble was given it for the trouble.")
-    minimum = fields.Integer(
-        "Minimum Sample", required=True,
-        domain=[
-            ('minimum', '>', 0),
-            ],
-        help="There is no verdict with fewer customers "
-        "with or without a gesture.")
 
     @classmethod
     def default_company(cls):
@@ -492,10 +487,6 @@ class ConcessionRetentionContext(ModelView):
     @classmethod
     def default_months(cls):
         return 3
-
-    @classmethod
-    def default_minimum(cls):
-        return 20
 
 
 class ConcessionRetentionParties(Wizard):
