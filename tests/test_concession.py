@@ -93,7 +93,8 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         query = Concession.booked_query()
         cursor = Transaction().connection.cursor()
         cursor.execute(*query.select(
-                query.date, query.amount, order_by=query.date))
+                query.date, query.amount,
+                order_by=[query.date, query.concession]))
         return [(d if isinstance(d, dt.date) else dt.date.fromisoformat(d),
                 D(str(a)).quantize(D('0.01'))) for d, a in cursor]
 
@@ -103,7 +104,8 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         query = Concession.imputed_query()
         cursor = Transaction().connection.cursor()
         cursor.execute(*query.select(
-                query.date, query.amount, order_by=query.date))
+                query.date, query.amount,
+                order_by=[query.date, query.concession]))
         return [(d if isinstance(d, dt.date) else dt.date.fromisoformat(d),
                 D(str(a)).quantize(D('0.01'))) for d, a in cursor]
 

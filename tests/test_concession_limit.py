@@ -450,13 +450,13 @@ class ConcessionLimitTestCase(SetupMixin, unittest.TestCase):
         self.assertEqual(states, ['submitted', 'approved', 'submitted'])
         limit.delete([limit])
 
-        # What has changed since is not restored
+        # What is delayed further is restored with the last one
         Concession.cancel([first])
         self.assertEqual(
             type(line)(line.id).maturity_date,
             later + dt.timedelta(days=30))
         Concession.cancel([second])
-        self.assertEqual(type(line)(line.id).maturity_date, later)
+        self.assertEqual(type(line)(line.id).maturity_date, due)
 
         imputed = Concession.imputed_query()
         cursor = Transaction().connection.cursor()

@@ -1696,18 +1696,39 @@ class Concession(
 
     @classmethod
     def _restore_dates(cls, concessions):
-        "Restore the due dates that nothing else has changed since"
+        """Restore the due dates that nothing else has changed since
+
+        What a later gesture has delayed further is restored with this one.
+        """
         pool = Pool()
         Delay = pool.get('prm.concession.delay')
         Line = pool.get('account.move.line')
-        to_write = {}
-        for delay in Delay.search([
-                    ('concession', 'in', [c.id for c in concessions]),
-                    ], order=[('id', 'DESC')]):
+        delays = Delay.search([
+                ('concession', 'in', [c.id for c in concessions]),
+                ], order=[('id', 'DESC')])
+        later = defaultdict(list)
+        for sub_lines in grouped_slice(
+                list({d.line.id for d in delays}), _SIZE):
+            for delay in Delay.search([
+                        ('line', 'in', list(sub_lines)),
+                        ('concession.state', '=', 'granted'),
+                        ], order=[('id', 'ASC')]):
+                later[delay.line].append(delay)
+        to_write, to_save = {}, []
+        for delay in delays:
             line = delay.line
+            later[line].remove(delay)
             due = to_write.get(line, line.maturity_date)
-            if not line.reconciliation and due == delay.to_date:
-                to_write[line] = delay.from_date
+            for other in later[line]:
+                if (other.id > delay.id
+                        and other.from_date == delay.to_date):
+                    other.from_date = delay.from_date
+                    to_save.append(other)
+                    break
+            else:
+                if not line.reconciliation and due == delay.to_date:
+                    to_write[line] = delay.from_date
+        Delay.save(to_save)
         Delay.postpone(Line, to_write)
 
 
