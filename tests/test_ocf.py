@@ -7,6 +7,7 @@ import unittest
 import zipfile
 from decimal import Decimal
 from io import BytesIO
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from trytond.modules.prm.trytond_prm.associate.exceptions import (
     OCFExportError, OCFImportError)
 from trytond.modules.prm.trytond_prm.associate.ocf import (
     Importer, Reader, Writer, count, read, report, subtract)
+from trytond.modules.prm.trytond_prm.associate.ocf_party import PartyReader
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.transaction import Transaction
@@ -63,6 +65,37 @@ def state(company, *dates):
                     if h.share_class.numbered else None)
                 for h in Holding.search([('company', '=', company.id)])}
     return result
+
+
+def transactions(company):
+    "Return what the register tells, by date"
+    ShareTransaction = Pool().get('prm.share.transaction')
+    register = ShareTransaction.search([
+            ('company', '=', company.id),
+            ('state', '=', 'posted'),
+            ])
+
+    def name(party):
+        if party:
+            return 'company' if party == company.party else party.name
+
+    def describe(transaction):
+        return (
+            transaction.date, transaction.kind,
+            transaction.share_class.name, transaction.quantity,
+            sorted(transaction.number_ranges),
+            [name(h) for h in transaction.holders],
+            transaction.unit_price, transaction.description,
+            transaction.reference,
+            transaction.reversal_of and describe(transaction.reversal_of))
+
+    return sorted(map(describe, register), key=repr)
+
+
+def problems(reader):
+    "Return what is not imported without what the export asks for"
+    return [
+        p for p in report(reader.problems) if not p.startswith('ISSUER ')]
 
 
 def stakeholder(id_, **values):
@@ -160,7 +193,14 @@ class OCFTestCase(unittest.TestCase):
                 new(ordinary, '2004-03-01', 'issue', 100, party_to=a,
                     from_number=1, to_number=100,
                     unit_price=Decimal('10.1234'), description="Deed"),
-                new(founder, '2004-03-01', 'issue', 50, party_to=b))
+                new(founder, '2004-03-01', 'issue', 50, party_to=b,
+                    reference="F-1", unit_price=Decimal('0')),
+                new(founder, '2006-06-01', 'repurchase', 20, b, a))
+            sale, = post(
+                new(founder, '2004-06-01', 'transfer', 30, b, a,
+                    unit_price=Decimal('3')))
+            ShareTransaction.create_reversals(
+                [sale], dt.date(2004, 7, 1), "Refused")
             post(
                 new(ordinary, '2005-01-01', 'transfer', 20, a, b,
                     from_number=41, to_number=60,
@@ -169,7 +209,8 @@ class OCFTestCase(unittest.TestCase):
                     from_number=50, to_number=54,
                     unit_price=Decimal('20')),
                 new(ordinary, '2007-01-01', 'cancellation', 2,
-                    from_number=50, to_number=51),
+                    from_number=50, to_number=51,
+                    unit_price=Decimal('20')),
                 new(ordinary, '2007-01-01', 'transfer', 3, None, a,
                     from_number=52, to_number=54))
             issue, = post(
@@ -180,20 +221,22 @@ class OCFTestCase(unittest.TestCase):
 
         reader = import_(target, read(content))
 
-        self.assertEqual((reader.errors, reader.ignored), ([], []))
+        self.assertEqual(problems(reader), [])
+        self.assertEqual(transactions(target), transactions(source))
         self.assertEqual(state(target, *dates), state(source, *dates))
         imported = ShareTransaction.search([
                 ('company', '=', target.id),
                 ], order=[('date', 'ASC'), ('number', 'ASC')])
-        self.assertEqual(len(imported), 8)
+        self.assertEqual(len(imported), 11)
         self.assertEqual({
                 (t.kind, t.unit_price, t.description)
                 for t in imported if t.share_class.name == "Ordinary"
                 and t.kind in {'issue', 'repurchase'}}, {
                 ('issue', Decimal('10.1234'), "Deed"),
                 ('repurchase', Decimal('20'), None)})
-        reversal, = [t for t in imported if t.kind == 'reversal']
-        self.assertEqual(reversal.description, "Void")
+        self.assertEqual(
+            [t.description for t in imported if t.kind == 'reversal'],
+            ["Refused", "Void"])
         self.assertEqual({
                 t.share_class.name: (
                     t.share_class.preferred, t.share_class.numbered,
@@ -205,7 +248,14 @@ class OCFTestCase(unittest.TestCase):
             {t.party_to for t in imported}, {a, b, None})
 
         import_(again, read(export(target)))
-        self.assertEqual(state(again, *dates), state(source, *dates))
+        self.assertEqual(transactions(again), transactions(source))
+        # The rest of what was sold keeps its own price
+        balance, = [
+            o for o in read(content)
+            if o['id'].endswith('-balance')
+            and o['date'] == '2005-01-01']
+        self.assertEqual(
+            Decimal(balance['share_price']['amount']), Decimal('10.1234'))
 
     @settings(max_examples=15, deadline=None)
     @given(st.booleans(), movements)
@@ -215,12 +265,13 @@ class OCFTestCase(unittest.TestCase):
 
     @with_transaction()
     def check_round_trip(self, numbered, movements):
+        ShareTransaction = Pool().get('prm.share.transaction')
         source, target = create_companies("Source", "Target")
         with set_company(source):
             class_ = create_class(source, numbered=numbered)
             parties = create_parties("A", "B")
             register = Register(numbered)
-            transactions = []
+            posted = []
             for kind, day, from_, to, first, quantity in movements:
                 if (kind == 'reversal' or kind == 'issue' and to is None
                         or kind == 'repurchase' and from_ is None):
@@ -240,16 +291,27 @@ class OCFTestCase(unittest.TestCase):
                     parties[to] if to is not None else None)
                 if numbered:
                     register.set_numbers(transaction, first, quantity)
-                transactions.append(transaction)
-            if not transactions:
+                posted.append(
+                    (transaction, day, giver, receiver, first, quantity))
+            if not posted:
                 return
-            post(*transactions)
+            post(*(p[0] for p in posted))
+            for kind, day, _, _, first, _ in movements:
+                originals = [p for p in posted if p[1] <= day]
+                if kind == 'reversal' and originals:
+                    original = originals[first % len(originals)]
+                    transaction, _, giver, receiver, *numbers = original
+                    if register.accept(day, receiver, giver, *numbers):
+                        posted.remove(original)
+                        ShareTransaction.create_reversals(
+                            [transaction], dt.date(2007, 1, day))
             content = export(source)
 
         reader = import_(target, read(content))
 
         dates = [dt.date(2007, 1, d) for d in range(1, 10)]
-        self.assertEqual((reader.errors, reader.ignored), ([], []))
+        self.assertEqual(problems(reader), [])
+        self.assertEqual(transactions(target), transactions(source))
         self.assertEqual(state(target, *dates), state(source, *dates))
 
     @with_transaction()
@@ -308,8 +370,8 @@ class OCFTestCase(unittest.TestCase):
                 ('transfer', 2021, 300, Decimal('12.5'), None,
                     "Alice", "Bruno"),
                 ('repurchase', 2022, 200, Decimal('30'), None, "Alice", None),
-                ('issue', 2023, 10, Decimal('12.5'), None, None, "Bruno"),
                 ('cancellation', 2023, 300, None, "Lost", "Bruno", None),
+                ('issue', 2023, 10, Decimal('12.5'), None, None, "Bruno"),
                 ('reversal', 2024, 10, Decimal('12.5'), "Void",
                     "Bruno", None),
                 ])
@@ -330,7 +392,7 @@ class OCFTestCase(unittest.TestCase):
                 event('CANCELLATION', 's3', 2000),
                 ])
 
-        self.assertEqual(report(reader.ignored), [
+        self.assertEqual(report(reader.problems), [
                 'TX_WARRANT_ISSUANCE w1: The share register has no such '
                 'object.',
                 'TX_WARRANT_EXERCISE w2: The share register has no such '
@@ -339,12 +401,172 @@ class OCFTestCase(unittest.TestCase):
                 'such object.',
                 'TX_STOCK_CANCELLATION cancellation-s3: It depends on '
                 '"TX_STOCK_CONVERSION conversion-s1" that is not imported.',
+                'STOCK_CLASS ordinary: The share register has no place for: '
+                'default_id_prefix, initial_shares_authorized.',
                 ])
         self.assertEqual({
                 k: v[0] for k, v in state(
                     company, dt.date(2022, 1, 1))[
                     dt.date(2022, 1, 1)].items()}, {
                 ("Alice", "Ordinary"): 1000, ("Bruno", "Ordinary"): 50})
+
+    @with_transaction()
+    def test_fields(self):
+        "What the register has no place for is told by name"
+        ShareTransaction = Pool().get('prm.share.transaction')
+        company, = create_companies("Dunder Mifflin")
+
+        reader = import_(company, [
+                stakeholder('alice'), stakeholder('bruno'),
+                stock_class(seniority='3', liquidation_preference_multiple='2',
+                    comments=["Old"]),
+                issuance('s1', 'alice', 10, comments=["Deed"],
+                    consideration_text="Cash",
+                    board_approval_date='2019-12-01',
+                    security_law_exemptions=[
+                        {'description': "Rule", 'jurisdiction': 'US'}],
+                    share_numbers_issued=[{
+                            'starting_share_number': '1',
+                            'ending_share_number': '10',
+                            }]),
+                issuance('s2', 'bruno', 5),
+                issuance('s3', 'bruno', 4, date='2021-01-01',
+                    comments=["Title"]),
+                issuance('s4', 'alice', 6, date='2021-01-01',
+                    share_price={'amount': '1', 'currency': 'USD'}),
+                event('TRANSFER', 's1', 4, resulting_security_ids=['s3'],
+                    balance_security_id='s4', consideration_text="Gift"),
+                issuance('s5', 'bruno', 5, date='2022-01-01'),
+                event('TRANSFER', 's2', 5, date='2022-01-01',
+                    resulting_security_ids=['s5']),
+                ])
+
+        self.assertEqual(report(reader.problems), [
+                'TX_STOCK_TRANSFER transfer-s2: The shares stay with the same '
+                'holder.',
+                'STOCK_CLASS ordinary: The share register has no place for: '
+                'comments, default_id_prefix, initial_shares_authorized, '
+                'liquidation_preference_multiple, seniority.',
+                'TX_STOCK_ISSUANCE issue-s1: The share register has no place '
+                'for: board_approval_date, security_law_exemptions, '
+                'share_numbers_issued.',
+                'TX_STOCK_ISSUANCE issue-s4: The share register has no place '
+                'for: custom_id, share_price.',
+                ])
+        self.assertEqual({
+                (t.kind, t.quantity, t.reference, t.description)
+                for t in ShareTransaction.search([])}, {
+                ('issue', 10, 's1', "Cash Deed"),
+                ('issue', 5, 's2', None),
+                ('transfer', 4, 's3', "Gift Title"),
+                })
+
+    @with_transaction()
+    def test_parties(self):
+        "Addresses, contacts and identifiers come with the parties"
+        pool = Pool()
+        Country = pool.get('country.country')
+        Party = pool.get('party.party')
+        country = Country(name="France", code='FR')
+        country.save()
+        company, again = create_companies("Dunder Mifflin", "Again")
+        address = {
+            'address_type': 'LEGAL',
+            'street_suite': "1 rue de la Paix\nBât. A",
+            'city': "Paris",
+            'postal_code': '75002',
+            'country': 'FR',
+            }
+        objects = [
+            {
+                'object_type': 'ISSUER',
+                'id': 'issuer',
+                'legal_name': "Dunder Mifflin",
+                'formation_date': '2001-01-01',
+                'country_of_formation': 'FR',
+                'dba': "DM",
+                'email': {
+                    'email_type': 'OTHER',
+                    'email_address': 'office@example.com',
+                    },
+                'address': address,
+                },
+            stakeholder('fund', stakeholder_type='INSTITUTION',
+                addresses=[address, {
+                        'address_type': 'CONTACT', 'country': 'XX'}],
+                primary_contact={
+                    'name': {'legal_name': "Ann Lee", 'first_name': "Ann"},
+                    'emails': [
+                        {
+                            'email_type': 'BUSINESS',
+                            'email_address': 'ann@example.com',
+                            }, {
+                            'email_type': 'OTHER',
+                            'email_address': 'none',
+                            }],
+                    'phone_numbers': [{
+                            'phone_type': 'MOBILE',
+                            'phone_number': '+33 612 34 5678',
+                            }],
+                    },
+                tax_ids=[
+                    {'tax_id': '404833048', 'country': 'FR'},
+                    {'tax_id': 'A-1', 'country': 'US'}],
+                current_status='ACTIVE'),
+            stock_class(default_id_prefix='',
+                initial_shares_authorized='NOT APPLICABLE'),
+            issuance('s1', 'fund', 10)]
+
+        # The libraries that check them are optional
+        with patch.object(
+                PartyReader, 'is_valid', lambda self, m: m.value != 'none'):
+            reader = import_(company, objects)
+
+        self.assertEqual(report(reader.problems), [
+                'ISSUER issuer: The party "Dunder Mifflin" exists and is not '
+                'changed, it has not: addresses, emails office@example.com. '
+                'Add them to it.',
+                'ISSUER issuer: The share register has no place for: '
+                'country_of_formation, dba, formation_date.',
+                'STAKEHOLDER fund: The share register has no place for: '
+                'addresses.address_type, addresses.country XX, '
+                'current_status, primary_contact.emails none, '
+                'primary_contact.emails.email_type, '
+                'primary_contact.name.first_name, tax_ids.country US.',
+                ])
+        party, = Party.search([('name', '=', "Fund")])
+        first, second = party.addresses
+        self.assertEqual(
+            (first.street, first.postal_code, first.city, first.country),
+            ("1 rue de la Paix\nBât. A", '75002', "Paris", country))
+        self.assertIsNone(second.country)
+        self.assertEqual({
+                (m.type, m.value.replace(' ', ''), m.name)
+                for m in party.contact_mechanisms}, {
+                ('email', 'ann@example.com', "Ann Lee"),
+                ('mobile', '+33612345678', "Ann Lee"),
+                })
+        self.assertEqual({
+                (i.type, i.code.replace(' ', ''))
+                for i in party.identifiers}, {
+                ('fr_siren', '404833048'), (None, 'A-1')})
+
+        # What the party has comes out again and is not told when it comes in
+        objects = read(export(company))
+        fund, = [o for o in objects if o['object_type'] == 'STAKEHOLDER']
+        self.assertEqual(fund['addresses'], [address])
+        self.assertEqual(fund['primary_contact'], {
+                'name': {'legal_name': "Ann Lee"},
+                'emails': [{
+                        'email_type': 'OTHER',
+                        'email_address': 'ann@example.com',
+                        }],
+                'phone_numbers': [{
+                        'phone_type': 'MOBILE',
+                        'phone_number': '+33 612 34 5678',
+                        }],
+                })
+        self.assertEqual(problems(import_(again, objects)), [])
 
     @with_transaction()
     def test_errors(self):
@@ -365,6 +587,7 @@ class OCFTestCase(unittest.TestCase):
                     event('CANCELLATION', 's4', 4),
                     event('REPURCHASE', 's9', 4,
                         price={'amount': '30', 'currency': 'USD'}),
+                    stakeholder('bruno', current_status='ACTIVE'),
                     stock_class('euro', par_value={
                             'amount': '1', 'currency': 'XXX'}),
                     {'object_type': 'TX_WARRANT_ISSUANCE', 'id': 'w1'},
@@ -385,10 +608,16 @@ class OCFTestCase(unittest.TestCase):
                     '4 instead of 10.',
                     'TX_STOCK_REPURCHASE repurchase-s9: "s9" is not in the '
                     'file.',
+                    'STAKEHOLDER bruno: The file has another object of this '
+                    'type with this identifier.',
                     'STOCK_CLASS euro: The currency "XXX" does not exist. '
                     'Create it first.',
                     'TX_WARRANT_ISSUANCE w1: The share register has no such '
                     'object.',
+                    'STOCK_CLASS ordinary: The share register has no place '
+                    'for: default_id_prefix, initial_shares_authorized.',
+                    'STOCK_CLASS euro: The share register has no place for: '
+                    'default_id_prefix, initial_shares_authorized.',
                     ]))
         self.assertEqual(ShareClass.search([]), [])
 
@@ -442,6 +671,7 @@ class OCFTestCase(unittest.TestCase):
 
             self.assertEqual(
                 result['filename'], 'Dunder Mifflin-2008-12-31.ocf.zip')
+            self.assertIsNone(result['ignored'])
         with set_company(target):
             session_id, _, _ = Import.create()
             wizard = Import(session_id)
@@ -451,4 +681,9 @@ class OCFTestCase(unittest.TestCase):
             wizard.transition_import_()
 
             self.assertEqual(wizard.default_result(None), {
-                    'transactions': 1, 'ignored': None})
+                    'transactions': 1,
+                    'ignored': (
+                        f'ISSUER company-{company.id}: The share register '
+                        'has no place for: country_of_formation, '
+                        'formation_date, legal_name.'),
+                    })

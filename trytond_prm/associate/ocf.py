@@ -4,6 +4,7 @@
 import datetime as dt
 import hashlib
 import json
+import posixpath
 import zipfile
 from collections import Counter, defaultdict, namedtuple
 from decimal import Decimal, InvalidOperation
@@ -13,10 +14,13 @@ from itertools import groupby
 from trytond.i18n import gettext
 from trytond.model import ModelView, fields
 from trytond.pool import Pool
+from trytond.pyson import Eval
 from trytond.transaction import Transaction
 from trytond.wizard import Button, StateTransition, StateView, Wizard
 
 from .exceptions import OCFExportError, OCFImportError
+from .number import count, subtract, union
+from .ocf_party import PartyReader, PartyWriter, is_institution
 
 VERSION = '1.2.0'
 ISSUER = 'ISSUER'
@@ -38,15 +42,49 @@ EVENTS = {
 # Their results are no new shares but the module has no such transaction
 STOCK_EVENTS = {
     'TX_STOCK_CONVERSION', 'TX_STOCK_REISSUANCE', 'TX_STOCK_CONSOLIDATION'}
-MODELLED = EVENTS | {
-    'ISSUER', 'STAKEHOLDER', 'STOCK_CLASS', 'TX_STOCK_ISSUANCE'}
+MANIFEST = 'OCF_MANIFEST_FILE'
+# The fields that are read, by type of object
+_OBJECT = {'object_type', 'id'}
+_EVENT = _OBJECT | {'security_id', 'date', 'comments'}
+_PARTY = _OBJECT | {'tax_ids'}
+READ = {
+    MANIFEST: _OBJECT | {
+        'ocf_version', 'file_type', 'as_of', 'generated_at'},
+    'ISSUER': _PARTY | {
+        'legal_name', 'formation_date', 'country_of_formation', 'email',
+        'phone', 'address'},
+    'STAKEHOLDER': _PARTY | {
+        'name', 'stakeholder_type', 'issuer_assigned_id', 'primary_contact',
+        'contact_info', 'addresses'},
+    'STOCK_CLASS': _OBJECT | {
+        'name', 'class_type', 'default_id_prefix',
+        'initial_shares_authorized', 'votes_per_share', 'par_value',
+        'seniority'},
+    'TX_STOCK_ISSUANCE': _EVENT | {
+        'custom_id', 'stakeholder_id', 'stock_class_id', 'share_price',
+        'quantity', 'share_numbers_issued', 'consideration_text'},
+    'TX_STOCK_TRANSFER': _EVENT | {
+        'quantity', 'consideration_text', 'balance_security_id',
+        'resulting_security_ids'},
+    'TX_STOCK_REPURCHASE': _EVENT | {
+        'price', 'quantity', 'consideration_text', 'balance_security_id'},
+    'TX_STOCK_CANCELLATION': _EVENT | {
+        'quantity', 'reason_text', 'balance_security_id'},
+    'TX_STOCK_RETRACTION': _EVENT | {'reason_text'},
+    }
+# What the format asks for and the register has not
+AUTHORIZED = 'NOT APPLICABLE'
+# The comment that keeps what the format can not say
+MARK = 'prm:'
 
 Security = namedtuple(
-    'Security', ['id', 'class_', 'holder', 'quantity', 'ranges', 'price'])
+    'Security', [
+        'id', 'class_', 'holder', 'quantity', 'ranges', 'price', 'object'])
 Movement = namedtuple(
     'Movement', [
-        'object', 'kind', 'date', 'class_', 'quantity', 'ranges',
-        'party_from', 'party_to', 'price', 'description', 'reverses'])
+        'index', 'object', 'kind', 'date', 'class_', 'quantity', 'ranges',
+        'party_from', 'party_to', 'price', 'description', 'reference',
+        'reverses', 'mark'])
 
 
 def whole(value):
@@ -56,24 +94,28 @@ def whole(value):
     return int(number)
 
 
-def count(ranges):
-    return sum(last - first + 1 for first, last in ranges)
+def seniority(class_type):
+    "Return the seniority of the class, that the register has not"
+    return 2 if class_type == 'PREFERRED' else 1
 
 
-def subtract(ranges, others):
-    "Return the ranges of numbers without the others"
-    for first, last in others:
-        rest = []
-        for start, end in ranges:
-            if end < first or start > last:
-                rest.append((start, end))
-                continue
-            if start < first:
-                rest.append((start, first - 1))
-            if end > last:
-                rest.append((last + 1, end))
-        ranges = rest
-    return ranges
+def get_mark(object_):
+    "Return what the comments keep for the register, a dictionary"
+    for comment in object_.get('comments') or []:
+        if comment.startswith(MARK):
+            mark = json.loads(comment[len(MARK):])
+            if isinstance(mark, dict):
+                return mark
+    return {}
+
+
+def get_text(object_):
+    "Return the text of the object without what the comments keep"
+    texts = [
+        object_.get('reason_text'), object_.get('consideration_text'),
+        *(c for c in object_.get('comments') or []
+            if not c.startswith(MARK))]
+    return ' '.join(filter(None, texts)) or None
 
 
 def read(data):
@@ -93,8 +135,10 @@ def read(data):
         objects = []
         for name, content in contents:
             content = json.loads(content.decode('utf-8-sig'))
-            if content.get('file_type') == 'OCF_MANIFEST_FILE':
+            if content.get('file_type') == MANIFEST:
                 objects.append(content['issuer'])
+                objects.append(read_manifest(
+                        name, content, [n for n, _ in contents]))
             else:
                 objects.extend(content['items'])
             for object_ in objects:
@@ -108,6 +152,22 @@ def read(data):
     return objects
 
 
+def read_manifest(name, content, names):
+    "Return the manifest as an object that tells which files are missing"
+    folder = posixpath.dirname(name)
+    manifest = {'object_type': MANIFEST, 'id': name, 'missing': []}
+    for key, value in content.items():
+        if key.endswith('_files'):
+            for file in value:
+                path = posixpath.normpath(
+                    posixpath.join(folder, file['filepath']))
+                if path not in names:
+                    manifest['missing'].append(file['filepath'])
+        elif key != 'issuer':
+            manifest[key] = value
+    return manifest
+
+
 class Reader:
     """Read the movements of the register from the objects
 
@@ -118,24 +178,46 @@ class Reader:
     def __init__(self, objects):
         self.errors = []
         self.ignored = []
+        self.lost = defaultdict(set)
         self.movements = []
         self.issuer = None
         self.stakeholders = {}
         self.classes = {}
         self.securities = {}
         self.parents = {}
+        self.balances = set()
         self.issuances = {}
-        events = []
-        for object_ in objects:
+        events, seen = [], {}
+        self.indexes = {}
+        for index, object_ in enumerate(objects):
             type_ = object_['object_type']
-            if type_ not in MODELLED:
+            key = type_, object_['id']
+            if key in seen:
+                if seen[key] != object_:
+                    self.error(object_, 'prm.msg_ocf_duplicate')
+                continue
+            seen[key] = object_
+            self.indexes[key] = index
+            if type_ not in READ:
                 self.ignored.append((object_, gettext('prm.msg_ocf_unknown')))
-            if type_ == 'ISSUER':
+            else:
+                self.lose(object_, *(
+                        n for n, v in object_.items()
+                        if n not in READ[type_] | {'missing'}
+                        and v not in (None, '', [], {})))
+            if type_ == MANIFEST:
+                for file in object_['missing']:
+                    self.ignored.append((object_, gettext(
+                                'prm.msg_ocf_file_missing', file=file)))
+            elif type_ == 'ISSUER':
+                if self.issuer:
+                    self.error(object_, 'prm.msg_ocf_duplicate')
                 self.issuer = object_
             elif type_ == 'STAKEHOLDER':
                 self.stakeholders[object_['id']] = object_
             elif type_ == 'STOCK_CLASS':
                 self.classes[object_['id']] = object_
+                self.check(self.read_class, object_)
             elif type_ == 'TX_STOCK_ISSUANCE':
                 self.check(self.read_issuance, object_)
             elif type_ in EVENTS:
@@ -149,8 +231,23 @@ class Reader:
             read = getattr(
                 self, 'read_%s' % event['object_type'].split('_')[-1].lower())
             self.check(read, event)
-        self.movements.sort(key=lambda m: m.date)
+        self.read_numbers()
+        self.movements.sort(key=lambda m: (m.date, m.index))
         self.pair_treasury()
+        self.merge()
+
+    def lose(self, object_, *names):
+        "Tell that the register has no place for fields of the object"
+        if names:
+            self.lost[object_['object_type'], object_['id']].update(names)
+
+    @property
+    def problems(self):
+        "All what is not imported, as tuples of object and message"
+        return self.ignored + [
+            ({'object_type': type_, 'id': id_}, gettext(
+                    'prm.msg_ocf_fields', fields=', '.join(sorted(names))))
+            for (type_, id_), names in self.lost.items()]
 
     def check(self, method, object_):
         try:
@@ -168,7 +265,18 @@ class Reader:
     def is_issuer(self, stakeholder):
         return stakeholder.get('issuer_assigned_id') == ISSUER
 
+    def read_class(self, object_):
+        if object_.get('default_id_prefix'):
+            self.lose(object_, 'default_id_prefix')
+        if object_.get('initial_shares_authorized') != AUTHORIZED:
+            self.lose(object_, 'initial_shares_authorized')
+        if (Decimal(object_.get('seniority') or 0)
+                != seniority(object_.get('class_type'))):
+            self.lose(object_, 'seniority')
+
     def read_parent(self, object_):
+        if id_ := object_.get('balance_security_id'):
+            self.balances.add(id_)
         for name in ['balance_security_id', 'resulting_security_id']:
             if object_.get(name):
                 self.parents[object_[name]] = object_
@@ -187,8 +295,8 @@ class Reader:
         security = Security(
             object_['security_id'], object_['stock_class_id'],
             object_['stakeholder_id'], whole(object_['quantity']), ranges,
-            object_['share_price'])
-        if ranges and count(ranges) != security.quantity:
+            object_['share_price'], object_)
+        if count(ranges) > security.quantity:
             return self.error(
                 object_, 'prm.msg_ocf_quantity',
                 quantity=count(ranges), expected=security.quantity)
@@ -230,20 +338,56 @@ class Reader:
                     'prm.msg_ocf_depends',
                     object=f"{parent['object_type']} {parent['id']}")))
 
+    def read_numbers(self):
+        "Take the numbers away where not all the shares have one"
+        securities = defaultdict(list)
+        for security in self.securities.values():
+            securities[security.class_].append(security)
+        numbered = {
+            c for c, s in securities.items()
+            if all(count(s.ranges) == s.quantity for s in s)}
+        for class_, class_securities in securities.items():
+            if class_ not in numbered:
+                for security in class_securities:
+                    if security.ranges:
+                        self.lose(security.object, 'share_numbers_issued')
+        self.numbered = numbered
+        self.movements = [
+            m if m.class_ in numbered else m._replace(ranges=[])
+            for m in self.movements]
+        for movement in self.movements:
+            if (movement.class_ in numbered and movement.ranges is not None
+                    and count(movement.ranges) != movement.quantity):
+                self.error(
+                    movement.object, 'prm.msg_ocf_quantity',
+                    quantity=count(movement.ranges),
+                    expected=movement.quantity)
+
     def move(self, object_, kind, security, quantity, ranges, **values):
         for name in ['party_from', 'party_to']:
             id_ = values.setdefault(name)
             if id_ and self.is_issuer(self.stakeholders[id_]):
                 values[name] = None if kind != 'issue' else id_
-        comments = [
-            object_.get('reason_text') or object_.get('consideration_text'),
-            *(object_.get('comments') or [])]
+        mark = get_mark(object_)
+        price = values.pop('price', None)
+        if 'unit_price' in mark:
+            price = mark['unit_price'] and {'amount': mark['unit_price']}
+        result = values.pop('result', object_)
+        description = ' '.join(dict.fromkeys(filter(
+                    None, [get_text(object_), get_text(result)]))) or None
+        if 'description' in mark:
+            description = mark['description']
+        reference = result.get('custom_id')
+        if reference == mark.get('transaction'):
+            reference = None
+        if mark.get('kind') in {'repurchase', 'transfer'}:
+            kind = mark['kind']
         self.movements.append(Movement(
+                self.indexes[object_['object_type'], object_['id']],
                 object_, kind, dt.date.fromisoformat(object_['date']),
-                security.class_, quantity, ranges,
-                price=values.pop('price', None),
-                description=' '.join(filter(None, comments)) or None,
-                reverses=values.pop('reverses', None),
+                security.class_, quantity, ranges, price=price,
+                description=description, reference=reference,
+                reverses=values.pop('reverses', None), mark=mark,
                 **values))
 
     def read_issue(self, object_):
@@ -268,6 +412,11 @@ class Reader:
             self.error(
                 object_, 'prm.msg_ocf_quantity',
                 quantity=balance.quantity, expected=rest)
+        self.lose(balance.object, *(
+                name for name in ['custom_id', 'share_price']
+                if balance.object.get(name) != security.object.get(name)))
+        if get_text(balance.object):
+            self.lose(balance.object, 'comments')
         return subtract(security.ranges, balance.ranges)
 
     def read_transfer(self, object_):
@@ -286,11 +435,17 @@ class Reader:
                 quantity=sum(r.quantity for r in results), expected=quantity)
         self.split(object_, security, quantity)
         for result in results:
-            if result.holder != security.holder:
+            if result.class_ != security.class_:
+                self.error(object_, 'prm.msg_ocf_class')
+            elif result.holder == security.holder:
+                self.ignored.append(
+                    (object_, gettext('prm.msg_ocf_same_holder')))
+            else:
                 self.move(
                     object_, 'transfer', security, result.quantity,
                     result.ranges, party_from=security.holder,
-                    party_to=result.holder, price=result.price)
+                    party_to=result.holder, price=result.price,
+                    result=result.object)
 
     def read_repurchase(self, object_):
         security = self.get_security(object_, object_['security_id'])
@@ -339,13 +494,31 @@ class Reader:
         movements = []
         for movement in self.movements:
             key = movement.date, movement.class_, movement.quantity
-            if (movement.kind == 'issue'
+            if (movement.kind == 'issue' and not movement.mark
                     and self.is_issuer(self.stakeholders[movement.party_to])
                     and repurchased[key]):
                 repurchased[key] -= 1
             else:
                 movements.append(movement)
         self.movements = movements
+
+    def merge(self):
+        "Join the movements that were one transaction before the export"
+        movements = {}
+        for movement in self.movements:
+            key = movement.index
+            if number := movement.mark.get('transaction'):
+                key = movement._replace(
+                    index=None, object=None, quantity=None, ranges=None,
+                    price=str(movement.price), mark=number)
+                if movement.mark.get('reversal_of'):
+                    key = key._replace(kind=None, reverses=None, price=None)
+            if first := movements.get(key):
+                movement = first._replace(
+                    quantity=first.quantity + movement.quantity,
+                    ranges=union(first.ranges + movement.ranges))
+            movements[key] = movement
+        self.movements = list(movements.values())
 
 
 class Importer:
@@ -377,42 +550,65 @@ class Importer:
         Party.save(list(parties.values()))
         ShareClass.save(list(classes.values()))
 
-        transactions, reversals, issues = [], [], {}
+        made = {}
+        transactions = []
         for movement in self.reader.movements:
-            class_ = classes[movement.class_]
-            if movement.reverses:
-                reversals.append(movement)
-                continue
-            for transaction in self.get_transactions(
-                    movement, class_, parties):
-                transactions.append(transaction)
-                issues.setdefault(movement.object['id'], []).append(
-                    transaction)
+            original = self.get_original(movement, made)
+            if not original and movement.kind == 'reversal':
+                movement = movement._replace(kind='cancellation')
+            transaction = self.get_transaction(
+                movement, classes[movement.class_], parties)
+            transactions.append((movement, transaction, original))
+            made['id', movement.object['id']] = movement, transaction
+            if number := movement.mark.get('transaction'):
+                made['number', number] = movement, transaction
         self.raise_errors()
-        ShareTransaction.save(transactions)
-        ShareTransaction.post(transactions)
-        for movement in reversals:
-            transactions.extend(ShareTransaction.create_reversals(
-                    issues.get(movement.reverses, []), movement.date,
-                    movement.description))
-        return transactions
+        # What is taken back must be posted first and what is given again
+        # must be back
+        posted, pending = [], []
+        for movement, transaction, original in transactions:
+            if not original:
+                pending.append(transaction)
+            else:
+                ShareTransaction.save(pending)
+                ShareTransaction.post(pending)
+                posted += pending + ShareTransaction.create_reversals(
+                    [original], movement.date, movement.description)
+                pending = []
+        ShareTransaction.save(pending)
+        ShareTransaction.post(pending)
+        return posted + pending
+
+    def get_original(self, movement, made):
+        "Return the transaction that the movement takes back or None"
+        original, transaction = None, None
+        if number := movement.mark.get('reversal_of'):
+            original, transaction = made.get(('number', number), (None, None))
+        elif movement.reverses:
+            original, transaction = made.get(
+                ('id', movement.reverses), (None, None))
+        if (original and original.quantity == movement.quantity
+                and union(original.ranges) == union(movement.ranges)):
+            return transaction
 
     def raise_errors(self):
         if self.reader.errors:
             raise OCFImportError(
                 gettext('prm.msg_ocf_errors'),
                 '\n'.join(
-                    report(self.reader.errors + self.reader.ignored)))
+                    report(self.reader.errors + self.reader.problems)))
 
     def get_parties(self):
         pool = Pool()
         Party = pool.get('party.party')
+        self.party_reader = PartyReader(self.company)
         names = {}
         for id_, object_ in self.reader.stakeholders.items():
             try:
                 names[id_] = object_['name']['legal_name']
             except (KeyError, TypeError):
                 self.error(object_, 'prm.msg_ocf_missing', field='name')
+        self.read_issuer()
         times = Counter(names.values())
         known = defaultdict(list)
         for party in Party.search([
@@ -421,13 +617,46 @@ class Importer:
             known[party.name].append(party)
         parties = {}
         for id_, name in names.items():
-            if self.reader.is_issuer(self.reader.stakeholders[id_]):
+            object_ = self.reader.stakeholders[id_]
+            self.reader.lose(object_, *(
+                    f'name.{n}' for n in object_['name']
+                    if n != 'legal_name'))
+            if self.reader.is_issuer(object_):
                 parties[id_] = self.company.party
-            elif times[name] == len(known[name]) == 1:
+                self.compare(self.company.party, object_)
+                continue
+            if object_.get('issuer_assigned_id'):
+                self.reader.lose(object_, 'issuer_assigned_id')
+            if times[name] == len(known[name]) == 1:
                 parties[id_], = known[name]
+                self.compare(parties[id_], object_)
             else:
-                parties[id_] = Party(name=name)
+                parties[id_] = party = Party(name=name)
+                self.reader.check(
+                    lambda o: self.reader.lose(
+                        o, *self.party_reader.fill(party, o)), object_)
         return parties
+
+    def compare(self, party, object_):
+        "Tell what the object says of an existing party that it has not"
+        def compare(object_):
+            if fields := self.party_reader.compare(party, object_):
+                self.reader.ignored.append((object_, gettext(
+                            'prm.msg_ocf_party', party=party.rec_name,
+                            fields=', '.join(sorted(fields)))))
+        self.reader.check(compare, object_)
+
+    def read_issuer(self):
+        "Tell what the file says of the company that it has not"
+        if not (issuer := self.reader.issuer):
+            return
+        self.compare(self.company.party, issuer)
+        # The export asks for these
+        self.reader.lose(issuer, *(
+                n for n in ['formation_date', 'country_of_formation']
+                if issuer.get(n)))
+        if issuer.get('legal_name') != self.company.party.name:
+            self.reader.lose(issuer, 'legal_name')
 
     def get_classes(self):
         pool = Pool()
@@ -452,8 +681,7 @@ class Importer:
                 values = {
                     'votes': whole(object_['votes_per_share']),
                     'preferred': object_['class_type'] == 'PREFERRED',
-                    'numbered': bool(securities[id_]) and all(
-                        s.ranges for s in securities[id_]),
+                    'numbered': id_ in self.reader.numbered,
                     'nominal_value': None,
                     'currency': self.company.currency,
                     }
@@ -482,8 +710,9 @@ class Importer:
             classes[id_] = class_
         return classes
 
-    def get_transactions(self, movement, class_, parties):
+    def get_transaction(self, movement, class_, parties):
         pool = Pool()
+        Range = pool.get('prm.share.transaction.range')
         ShareTransaction = pool.get('prm.share.transaction')
         price = None
         if movement.price:
@@ -492,22 +721,24 @@ class Importer:
             except (InvalidOperation, KeyError, TypeError) as error:
                 self.error(
                     movement.object, 'prm.msg_ocf_value', value=str(error))
-        ranges = movement.ranges if class_.numbered else []
-        for range_ in ranges or [None]:
-            first, last = range_ or (None, None)
-            yield ShareTransaction(
-                company=self.company,
-                share_class=class_,
-                kind=movement.kind,
-                date=movement.date,
-                quantity=(
-                    last - first + 1 if range_ else movement.quantity),
-                from_number=first,
-                to_number=last,
-                party_from=parties.get(movement.party_from),
-                party_to=parties.get(movement.party_to),
-                unit_price=price,
-                description=movement.description)
+        transaction = ShareTransaction(
+            company=self.company,
+            share_class=class_,
+            kind=movement.kind,
+            date=movement.date,
+            quantity=movement.quantity,
+            party_from=parties.get(movement.party_from),
+            party_to=parties.get(movement.party_to),
+            unit_price=price,
+            reference=movement.reference,
+            description=movement.description)
+        if movement.ranges:
+            (first, last), *others = movement.ranges
+            transaction.from_number, transaction.to_number = first, last
+            transaction.ranges = [
+                Range(from_number=first, to_number=last)
+                for first, last in others]
+        return transaction
 
 
 def report(problems):
@@ -520,11 +751,14 @@ def report(problems):
 class _Lot:
     "Shares of a holder that the export writes as one security"
 
-    def __init__(self, security_id, quantity, ranges, origin):
+    def __init__(
+            self, security_id, quantity, ranges, origin, price, custom_id):
         self.security_id = security_id
         self.quantity = quantity
         self.ranges = ranges
         self.origin = origin
+        self.price = price
+        self.custom_id = custom_id
 
     def take(self, quantity, ranges):
         "Return the quantity and the numbers that the lot can give"
@@ -548,6 +782,7 @@ class Writer:
         self.objects = []
         self.parties = {}
         self.classes = {}
+        self.party_writer = PartyWriter()
         for _, day in groupby(transactions, key=lambda t: t.date):
             self.write_day(list(day))
 
@@ -570,23 +805,18 @@ class Writer:
                         transaction=later[0].rec_name))
             transactions = later
 
-    def get_ranges(self, transaction):
-        if transaction.numbered:
-            return [(transaction.from_number, transaction.to_number)]
-        return []
-
     def is_held(self, transaction):
         giver, _ = transaction.holders
         if not giver:
             return True
-        ranges = self.get_ranges(transaction)
+        ranges = transaction.number_ranges
         return transaction.quantity <= sum(
             lot.take(transaction.quantity, ranges)[0]
             for lot in self.lots[transaction.share_class.id, giver.id])
 
     def write(self, transaction):
         giver, receiver = transaction.holders
-        ranges = self.get_ranges(transaction)
+        ranges = transaction.number_ranges
         self.classes[transaction.share_class.id] = transaction.share_class
         id_ = f'transaction-{transaction.id}'
         if not giver:
@@ -601,37 +831,44 @@ class Writer:
                 'security_id': lot.security_id,
                 'date': transaction.date.isoformat(),
                 'quantity': str(quantity),
+                'comments': [],
                 }
             if balance:
                 values['balance_security_id'] = f'{piece_id}-balance'
             text = transaction.description
+            mark = {}
+            if transaction.kind == 'repurchase':
+                mark['kind'] = transaction.kind
             result_id = None
             if not receiver:
+                mark['unit_price'] = True
+                if not text:
+                    mark['description'] = None
+                reason = text or transaction.kind_string
                 if (transaction.reversal_of and not balance
                         and lot.origin == transaction.reversal_of):
                     del values['quantity']
                     self.add('TX_STOCK_RETRACTION', values,
-                        reason_text=text or transaction.kind_string)
+                        reason_text=reason)
                 else:
                     self.add('TX_STOCK_CANCELLATION', values,
-                        reason_text=text or transaction.kind_string)
+                        reason_text=reason)
             elif (transaction.kind == 'repurchase'
                     and receiver == self.company.party):
-                if text:
-                    values['comments'] = [text]
+                self.comment(values, text)
                 self.add('TX_STOCK_REPURCHASE', values,
                     price=self.price(transaction))
                 result_id = f'{piece_id}-treasury'
             else:
                 result_id = f'{piece_id}-result'
-                if text:
-                    values['comments'] = [text]
+                self.comment(values, text)
                 self.add('TX_STOCK_TRANSFER', values,
                     resulting_security_ids=[f'security-{result_id}'])
+            self.mark(values, transaction, **mark)
             if balance:
                 self.issue(
                     transaction, f'{piece_id}-balance', giver, balance,
-                    subtract(lot.ranges, taken), derived=True,
+                    subtract(lot.ranges, taken), lot=lot,
                     security_id=f'{piece_id}-balance')
             if result_id:
                 self.issue(
@@ -659,32 +896,39 @@ class Writer:
 
     def issue(
             self, transaction, id_, holder, quantity, ranges, derived=False,
-            security_id=None):
+            security_id=None, lot=None):
+        "Write a security, the balance of the lot if there is one"
         self.parties[holder.id] = holder
         security_id = security_id or f'security-{id_}'
-        origin = None if derived else transaction
+        origin = None if derived or lot else transaction
+        # The rest of a lot keeps its price
+        price = lot.price if lot else self.price(transaction)
+        custom_id = lot.custom_id if lot else (
+            transaction.reference or transaction.number)
         values = {
             'id': id_,
             'security_id': security_id,
             'date': transaction.date.isoformat(),
             'stakeholder_id': f'party-{holder.id}',
-            'custom_id': transaction.number,
+            'custom_id': custom_id,
             'stock_class_id': f'class-{transaction.share_class.id}',
-            'share_price': self.price(transaction),
+            'share_price': price,
             'quantity': str(quantity),
             'security_law_exemptions': [],
             'stock_legend_ids': [],
+            'comments': [],
             }
         if ranges:
             values['share_numbers_issued'] = [{
                     'starting_share_number': str(first),
                     'ending_share_number': str(last),
                     } for first, last in ranges]
-        if origin and transaction.description:
-            values['comments'] = [transaction.description]
         self.add('TX_STOCK_ISSUANCE', values)
-        self.lots[transaction.share_class.id, holder.id].append(
-            _Lot(security_id, quantity, ranges, origin))
+        if origin:
+            self.comment(values, transaction.description)
+            self.mark(values, transaction)
+        self.lots[transaction.share_class.id, holder.id].append(_Lot(
+                security_id, quantity, ranges, origin, price, custom_id))
 
     def price(self, transaction):
         return {
@@ -692,8 +936,27 @@ class Writer:
             'currency': transaction.currency.code,
             }
 
+    def comment(self, values, text):
+        if text:
+            values['comments'].append(text)
+
+    def mark(self, values, transaction, unit_price=False, **others):
+        """Keep what the format can not say of the transaction
+
+        The price if it is not known or if unit_price because the object has
+        none, and whatever splits the transaction or changes its kind.
+        """
+        mark = {'transaction': transaction.number, **others}
+        price = transaction.unit_price
+        if price is None or unit_price:
+            mark['unit_price'] = str(price) if price is not None else None
+        if transaction.reversal_of:
+            mark['reversal_of'] = transaction.reversal_of.number
+        self.comment(values, f'{MARK} {json.dumps(mark)}')
+
     def add(self, type_, values, **others):
-        self.objects.append({'object_type': type_, **values, **others})
+        values.update(others, object_type=type_)
+        self.objects.append(values)
 
     def get_stakeholders(self):
         for party in self.parties.values():
@@ -701,14 +964,14 @@ class Writer:
                 'object_type': 'STAKEHOLDER',
                 'id': f'party-{party.id}',
                 'name': {'legal_name': party.name or party.rec_name},
-                # The format asks for a type that parties have not: only
-                # organisations are registered
                 'stakeholder_type': (
-                    'INSTITUTION' if party.identifiers
+                    'INSTITUTION' if is_institution(party)
                     or party == self.company.party else 'INDIVIDUAL'),
                 }
             if party == self.company.party:
                 stakeholder['issuer_assigned_id'] = ISSUER
+            else:
+                stakeholder.update(self.party_writer.get_stakeholder(party))
             yield stakeholder
 
     def get_classes(self):
@@ -719,10 +982,10 @@ class Writer:
                 'name': class_.name,
                 'class_type': 'PREFERRED' if class_.preferred else 'COMMON',
                 'default_id_prefix': '',
-                'initial_shares_authorized': 'NOT APPLICABLE',
+                'initial_shares_authorized': AUTHORIZED,
                 'votes_per_share': str(class_.votes),
-                'seniority': '2' if class_.preferred else '1',
                 }
+            values['seniority'] = str(seniority(values['class_type']))
             if class_.nominal_value is not None:
                 values['par_value'] = {
                     'amount': str(class_.nominal_value),
@@ -744,6 +1007,7 @@ class Writer:
                 'legal_name': self.company.party.name,
                 'formation_date': formation_date.isoformat(),
                 'country_of_formation': country,
+                **self.party_writer.get_issuer(self.company.party),
                 },
             }
         manifest.update({name: [] for name in EMPTY_FILES})
@@ -790,7 +1054,7 @@ class ShareImport(Wizard):
         reader = Reader(read(bytes(self.start.file)))
         transactions = Importer(self.start.company, reader).run()
         self.result.transactions = len(transactions)
-        self.result.ignored = '\n'.join(report(reader.ignored)) or None
+        self.result.ignored = '\n'.join(report(reader.problems)) or None
         return 'result'
 
     def default_result(self, fields):
@@ -822,7 +1086,8 @@ class ShareImportResult(ModelView):
     transactions = fields.Integer("Posted Transactions", readonly=True)
     ignored = fields.Text(
         "Not Imported", readonly=True,
-        help="The objects of the file that the share register has not.")
+        help="The objects of the file, and their fields, that the share "
+        "register has not.")
 
 
 class ShareExport(Wizard):
@@ -852,12 +1117,14 @@ class ShareExport(Wizard):
         if not transactions:
             raise OCFExportError(
                 gettext('prm.msg_ocf_empty', company=company.rec_name))
-        self.result.file = Writer(company, transactions).get_zip(
+        writer = Writer(company, transactions)
+        self.result.file = writer.get_zip(
             self.start.date,
             self.start.formation_date or transactions[0].date,
             self.start.country.code)
         self.result.filename = (
             f'{company.party.name}-{self.start.date.isoformat()}.ocf.zip')
+        self.result.ignored = '\n'.join(writer.party_writer.lost) or None
         return 'result'
 
     def default_result(self, fields):
@@ -866,6 +1133,7 @@ class ShareExport(Wizard):
         return {
             'file': file,
             'filename': self.result.filename,
+            'ignored': self.result.ignored,
             }
 
 
@@ -907,3 +1175,10 @@ class ShareExportResult(ModelView):
 
     file = fields.Binary("File", readonly=True, filename='filename')
     filename = fields.Char("File Name", readonly=True)
+    ignored = fields.Text(
+        "Not Exported", readonly=True,
+        states={
+            'invisible': ~Eval('ignored'),
+            },
+        help="The addresses, contacts and identifiers that the format has "
+        "not.")

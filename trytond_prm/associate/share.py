@@ -322,6 +322,10 @@ class ShareTransaction(
                 },
             help="The transaction that takes this one back."),
         'get_reversed_by', searcher='search_reversed_by')
+    reference = fields.Char(
+        "Reference", states=_states,
+        help="The number of the certificate, or of the transaction in a "
+        "register kept elsewhere.")
     description = fields.Char(
         "Description", states=_states,
         help="The reason or the deed of the transaction.")
