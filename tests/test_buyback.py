@@ -17,6 +17,7 @@ from trytond.modules.company.tests import create_company, set_company
 from trytond.modules.currency.tests import create_currency
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
     BuybackAccountError, BuybackAmendmentError, BuybackCancelError,
+    BuybackEarnOutError, BuybackNoticeError, BuybackOppositionWarning,
     BuybackScheduleError, BuybackTermsError, ShareHoldingError)
 from trytond.modules.prm.trytond_prm.exceptions import WorkflowAccessError
 from trytond.pool import Pool
@@ -225,6 +226,22 @@ class BuybackTestCase(unittest.TestCase):
                 for l in buyback.move.lines if l.account != world.payable),
             [('Capital', Decimal(10000), 0), ('Reserves', 0, Decimal(2000))])
 
+        Pool().get('prm.buyback').cancel([buyback])
+        shortfall = world.create_account("Shortfall", 'balance')
+        buyback = world.create(
+            'running', unit_price=Decimal('8'), interest_rate=None,
+            account_shortfall=shortfall.id)
+        self.assertEqual(
+            [l.credit for l in buyback.move.lines
+                if l.account == shortfall], [Decimal(2000)])
+        # What the price lacks comes first
+        buyback.fix_earn_out(
+            date('2008-05-15'), date('2008-06-30'), Decimal(3000))
+        move, = buyback.additional_moves
+        self.assertEqual(
+            sorted((l.account.name, l.debit) for l in move.lines if l.debit),
+            [('Reserves', Decimal(1000)), ('Shortfall', Decimal(2000))])
+
     @with_world
     def test_story(self, world):
         "The payments of the story count at their dates"
@@ -420,6 +437,17 @@ class BuybackTestCase(unittest.TestCase):
 
         self.assertEqual(states(buyback)[0], 'pending')
         self.assertEqual(first.paid_amount, 0)
+        Instalment = pool.get('prm.buyback.instalment')
+        self.assertEqual(
+            [(i.due_date.isoformat(), i.maturity_date.isoformat())
+                for i in buyback.instalments[:2]], [
+                ('2008-01-31', '2030-01-31'), ('2008-04-30', '2008-04-30')])
+        self.assertEqual(
+            Instalment.search([('maturity_date', '>=', date('2030-01-01'))]),
+            [first])
+        self.assertEqual(
+            Instalment.search(
+                [], order=[('maturity_date', 'DESC')], limit=1), [first])
         self.assertEqual(world.payments(), [])
         self.assertEqual(buyback.amount_due, Decimal(48600))
         self.assertIn(move, buyback.additional_moves)
@@ -571,6 +599,19 @@ class BuybackTestCase(unittest.TestCase):
             cm.exception.message,
             f'The instalment "{buyback.rec_name} / 1" can not be due on '
             '10/30/2007, before the signature on 10/31/2007.')
+
+        Buyback.write([buyback], {'filing_date': date('2007-11-02')})
+        self.assertEqual(
+            [t for t, _ in buyback.on_change_notify()], ['warning'])
+        Buyback.generate_schedule([buyback])
+        with self.assertRaises(BuybackOppositionWarning) as cm:
+            Buyback.sign([buyback])
+        self.assertEqual(
+            cm.exception.message,
+            f'The capital reduction of the buyback "{buyback.rec_name}" was '
+            'filed on 11/02/2007 but it has no end of the opposition of the '
+            'creditors: nothing keeps its instalments from being paid while '
+            'they can oppose.')
 
     @with_world
     def test_refuse_terms(self, world):
@@ -796,8 +837,35 @@ class BuybackTestCase(unittest.TestCase):
             'because no instalment is overdue at the notice date.')
         world.post_due_interest('2008-01-31')
 
+        with self.assertRaises(BuybackNoticeError) as cm:
+            buyback.give_notice(dt.date.today() + dt.timedelta(days=1))
+        tomorrow = dt.date.today() + dt.timedelta(days=1)
+        self.assertEqual(
+            cm.exception.message,
+            f'The formal notice of the buyback "{buyback.rec_name}" can not '
+            f'be given on {tomorrow:%m/%d/%Y}, in the future.')
+        notice = buyback.give_notice(date('2008-02-15'))
+        self.assertEqual(
+            (notice.amount, notice.cure_end, notice.recorded_by.id),
+            (Decimal(12600), date('2008-03-16'), Transaction().user))
+        self.assertIn("usd12,600.00", notice.description)
+        notice.document = b'signed'
+        notice.save()
+        for values in [{'document': b'other'}, {'date': date('2008-02-14')}]:
+            with self.assertRaises(AccessError) as cm:
+                notice.write([notice], values)
+            self.assertEqual(
+                cm.exception.message,
+                'You can not modify nor delete the formal notice '
+                f'"{notice.rec_name}".')
+        buyback = buyback.__class__(buyback.id)
+        start = Pool().get('prm.buyback.accelerate.start')(
+            buyback=buyback, notice_date=notice.date, cure_days=0)
+        self.assertEqual(start.on_change_with_date(), notice.cure_end)
+
         buyback.accelerate(date('2008-02-15'))
 
+        self.assertEqual(buyback.notices, (notice,))
         self.assertEqual(buyback.accelerated_on, date('2008-03-16'))
         self.assertEqual(
             [(i.due_date.isoformat(), i.interest, i.late_interest)
@@ -914,7 +982,7 @@ class BuybackTestCase(unittest.TestCase):
             date('2008-02-01'), {
                 second: date('2008-05-31'),
                 third: date('2008-08-31'),
-                }, rate=Decimal('0.06'))
+                }, rate=Decimal('0.06'), late_rate=Decimal('0.08'))
 
         self.assertEqual(
             [(i.due_date.isoformat(), i.interest)
@@ -927,12 +995,152 @@ class BuybackTestCase(unittest.TestCase):
         self.assertEqual(second.line.maturity_date, date('2008-05-31'))
         self.assertEqual(buyback.interest_rate, Decimal('0.06'))
         amendment, = buyback.amendments
-        with self.assertRaises(AccessError) as cm:
-            amendment.delete([amendment])
+        self.assertEqual(
+            (amendment.former_interest_rate, amendment.interest_rate,
+                amendment.former_late_rate, amendment.late_rate,
+                amendment.recorded_by.id), (
+                Decimal('0.05'), Decimal('0.06'), None, Decimal('0.08'),
+                Transaction().user))
+        self.assertEqual(
+            [(l.due_date, l.new_due_date, l.interest, l.new_interest)
+                for l in amendment.lines][1:3], [
+                (date('2008-04-30'), date('2008-05-31'), 450, 720),
+                (date('2008-07-31'), date('2008-08-31'), 300, 360),
+                ])
+        # The signed document is added once
+        amendment.document = b'signed'
+        amendment.save()
+        for method, args in [
+                ('delete', []), ('write', [{'document': b'other'}]),
+                ('write', [{'interest_rate': Decimal('0.07')}])]:
+            with self.assertRaises(AccessError) as cm:
+                getattr(amendment, method)([amendment], *args)
+            self.assertEqual(
+                cm.exception.message,
+                'You can not modify nor delete the amendment '
+                f'"{amendment.rec_name}".')
+        with check_access(), self.assertRaises(WorkflowAccessError):
+            amendment.lines[0].write(
+                [amendment.lines[0]], {'new_interest': Decimal(0)})
+
+        # The interest of an amendment needs its account
+        other = world.create(
+            'running', share_class=self.other_class(world), quantity=10,
+            interest_rate=None, account_interest=None)
+        with self.assertRaises(BuybackAccountError) as cm:
+            other.amend(date('2007-11-01'), {}, rate=Decimal('0.05'))
         self.assertEqual(
             cm.exception.message,
-            'You can not modify nor delete the amendment '
-            f'"{amendment.rec_name}".')
+            'To post the entries of the buyback '
+            f'"{other.rec_name}" you must fill its field '
+            '"Interest Account", or in the configuration for the next '
+            'buybacks.')
+
+    def other_class(self, world):
+        ShareClass = Pool().get('prm.share.class')
+        ShareTransaction = Pool().get('prm.share.transaction')
+        share_class = ShareClass(name="Other", nominal_value=Decimal(1))
+        share_class.save()
+        transaction = ShareTransaction(
+            kind='issue', date=date('2004-03-01'), quantity=100,
+            share_class=share_class, party_to=world.leaver)
+        transaction.save()
+        ShareTransaction.post([transaction])
+        return share_class.id
+
+    @with_world
+    def test_interest_error(self, world):
+        "What can not be posted does not keep the rest from it"
+        Buyback = Pool().get('prm.buyback')
+        good = world.create('running', quantity=500)
+        bad = world.create('running', quantity=500)
+        Buyback.write([bad], {'account_interest': None})
+        with self.assertLogs(
+                'trytond.modules.prm.trytond_prm.associate.buyback') as cm:
+            world.post_due_interest('2008-04-30')
+        self.assertEqual(len(cm.output), 1)
+        self.assertIn(bad.rec_name, cm.output[0])
+        notifications = Transaction().user_notifications
+        self.assertIn('"Interest Account"', notifications[-1].description)
+        self.assertEqual(
+            [bool(i.interest_line) for b in [good, bad]
+                for i in b.instalments],
+            [True, True, False, False] + [False] * 4)
+        Buyback.write([bad], {'account_interest': world.expense.id})
+        world.post_due_interest('2008-04-30')
+        self.assertTrue(bad.instalments[1].interest_line)
+
+    @with_world
+    def test_earn_out(self, world):
+        "The earn-out is fixed and corrected once it is known"
+        Instalment = Pool().get('prm.buyback.instalment')
+        buyback = world.create(interest_rate=None)
+        earn_out, = Instalment.create([{
+                    'buyback': buyback.id,
+                    'kind': 'earn_out',
+                    'due_date': date('2008-12-31'),
+                    'principal': Decimal(0),
+                    }])
+        world.go(buyback, 'running')
+        self.assertEqual(
+            (earn_out.state, earn_out.line, buyback.amount_due),
+            ('pending', None, 48000))
+        world.pay(
+            '2008-10-31', '48000.00',
+            [i.line for i in buyback.instalments[:4]])
+        self.assertEqual(buyback.state, 'paid')
+
+        for amount in [5000, 4000]:
+            buyback.fix_earn_out(
+                date('2008-11-15'), date('2008-12-15'), Decimal(amount),
+                earn_out)
+            world.process()
+            self.assertEqual(buyback.state, 'running')
+            self.assertEqual(buyback.amount_due, amount)
+            self.assertEqual(earn_out.line.credit, amount)
+            self.assertEqual(
+                (earn_out.state, earn_out.maturity_date),
+                ('overdue', date('2008-12-15')))
+        self.assertEqual(
+            buyback.get_statements([buyback])[buyback.id][-1].balance, 4000)
+        self.assertEqual(
+            [(a.lines[-1].principal, a.lines[-1].new_principal)
+                for a in reversed(buyback.amendments)],
+            [(0, 5000), (5000, 4000)])
+        world.pay('2008-12-15', '4000.00', [earn_out.line])
+        self.assertEqual(buyback.state, 'paid')
+        self.assertEqual(world.balance(), 0)
+        self.assertEqual(
+            world.payments(('instalment', '=', earn_out.id)),
+            [('2008-12-15', 5, Decimal(4000), 0)])
+        with self.assertRaises(BuybackEarnOutError) as cm:
+            buyback.fix_earn_out(
+                date('2008-12-16'), date('2008-12-31'), Decimal(1), earn_out)
+        self.assertEqual(
+            cm.exception.message,
+            f'The instalment "{earn_out.rec_name}" can not be fixed because '
+            'it is not an earn-out or it is paid, being paid or settled with '
+            'another one. Add another earn-out instead.')
+        buyback.fix_earn_out(
+            date('2008-12-16'), date('2008-12-31'), Decimal(1))
+        world.process()
+        self.assertEqual(buyback.amount_due, 1)
+        with self.assertRaises(BuybackEarnOutError) as cm:
+            buyback.fix_earn_out(
+                date('2008-12-16'), date('2008-12-15'), Decimal(1))
+        self.assertEqual(
+            cm.exception.message,
+            f'The earn-out of the buyback "{buyback.rec_name}" can not be '
+            'due on 12/15/2008 before it is fixed on 12/16/2008. Change one '
+            'of the dates.')
+        draft = world.create(quantity=1)
+        with self.assertRaises(BuybackEarnOutError) as cm:
+            draft.fix_earn_out(
+                date('2008-12-16'), date('2008-12-31'), Decimal(1))
+        self.assertEqual(
+            cm.exception.message,
+            f'The earn-out of the buyback "{draft.rec_name}" can not be '
+            'fixed because it is neither running nor paid.')
 
     @with_world
     def test_company_purchase(self, world):
@@ -961,6 +1169,10 @@ class BuybackTestCase(unittest.TestCase):
         self.assertEqual(buyback.next_due_date, date('2008-01-31'))
 
         *instalments, last = buyback.instalments
+        buyback.__class__.confirm_payment([buyback])
+        self.assertEqual(
+            [i.confirmed_date for i in buyback.instalments],
+            [dt.date.today(), None, None, None])
         Instalment.write(
             instalments, {'confirmed_date': date('2008-01-31')})
         world.process()
@@ -970,9 +1182,12 @@ class BuybackTestCase(unittest.TestCase):
         self.assertEqual(buyback.amount_due, Decimal(12150))
         self.assertEqual(buyback.state, 'running')
 
+        self.assertFalse(buyback.reconciled)
+
         Instalment.write([last], {'confirmed_date': date('2008-11-05')})
         world.process()
         self.assertEqual(buyback.state, 'paid')
+        self.assertTrue(buyback.reconciled)
         transaction, = buyback.share_transactions
         self.assertEqual(
             (transaction.kind, transaction.date, transaction.party_from,
@@ -1194,6 +1409,7 @@ class BuybackTestCase(unittest.TestCase):
         world.pay(
             '2008-01-31', '12600.00', world.lines(buyback.instalments[0]))
         buyback.settle_early(date('2008-03-15'))
+        buyback.give_notice(date('2008-04-01'))
         groups = {
             name: ModelData.get_id(module, name) for module, name in [
                 ('prm', 'group_prm'), ('prm', 'group_prm_admin'),
@@ -1201,7 +1417,8 @@ class BuybackTestCase(unittest.TestCase):
         models = [
             'prm.buyback', 'prm.buyback.instalment', 'prm.buyback.payment',
             'prm.buyback.instalment.line', 'prm.buyback-account.move',
-            'prm.buyback.amendment', 'prm.buyback.amendment.line']
+            'prm.buyback.amendment', 'prm.buyback.amendment.line',
+            'prm.buyback.notice']
         for names, allowed in [
                 (['group_prm', 'group_prm_admin', 'group_account'], False),
                 (['group_associate'], True)]:

@@ -4,6 +4,7 @@ import datetime as dt
 import unittest
 from decimal import Decimal
 
+from trytond.modules.currency.tests import create_currency
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
     BuybackAccrualError, BuybackTerminateError, BuybackTermsError,
     BuybackUserError, ShareHoldingError)
@@ -116,6 +117,55 @@ class BuybackEndTestCase(unittest.TestCase):
         self.assertEqual(
             states(buyback), ['paid', 'waived', 'waived', 'waived'])
         self.assertEqual(buyback.amount_due, 0)
+
+    @with_world
+    def test_terminate_currency(self, world):
+        "The termination reverses what is open in both currencies"
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        Line = pool.get('account.move.line')
+        Move = pool.get('account.move')
+        Period = pool.get('account.period')
+        Rate = pool.get('currency.currency.rate')
+        chf = create_currency('CHF')
+        Rate.delete(Rate.search([]))
+        Rate.create([{
+                    'currency': c.id, 'date': date(d), 'rate': Decimal(r)}
+                for c, d, r in [
+                    (world.company.currency, '2007-01-01', '1'),
+                    (chf, '2007-01-01', '1.6740'),
+                    (chf, '2007-12-31', '1.6547')]])
+        buyback = world.create(
+            'running', currency=chf.id, quantity=3,
+            unit_price=Decimal('10000.01'), number_of_instalments=3,
+            interest_rate=None, route='company_purchase',
+            termination_date=date('2008-05-15'))
+        move = Move(
+            company=world.company, journal=world.cash_journal,
+            date=date('2007-12-31'),
+            period=Period.find(world.company, date=date('2007-12-31')))
+        move.lines = [
+            Line(
+                account=world.payable, party=world.leaver,
+                debit=Decimal('2417.36'), second_currency=chf,
+                amount_second_currency=Decimal(4000)),
+            Line(account=world.cash, credit=Decimal('2417.36'))]
+        move.save()
+        Move.post([move])
+
+        Buyback.terminate([buyback])
+
+        self.assertEqual(world.balance(), 0)
+        lines = Line.search([('account', '=', world.payable.id)])
+        self.assertTrue(all(l.reconciliation for l in lines))
+        self.assertEqual(sum(l.amount_second_currency for l in lines), 0)
+        self.assertEqual(
+            balances(m.move for m in buyback.moves)["Capital"],
+            Decimal('2417.36'))
+        self.assertEqual(
+            (buyback.amount_paid, buyback.amount_due), (Decimal(4000), 0))
+        self.assertEqual(
+            states(buyback), ['waived'] * 3)
 
     @with_world
     def test_terminate_payment(self, world):
@@ -370,6 +420,14 @@ class BuybackEndTestCase(unittest.TestCase):
             self.assertEqual(buyback.amount_due, 48000)
         self.assertEqual(
             buyback.get_running_interest(date('2007-10-31')), 0)
+
+        # 300 run on 36,000, and 60 days late on 12,000
+        Buyback.accrue_interest([buyback], date('2008-03-31'))
+        *_, move, _ = buyback.additional_moves
+        self.assertEqual(
+            balances([move])["Interest"],
+            buyback.get_running_interest(date('2008-03-31'))
+            + Decimal('98.63'))
 
     @with_world
     def test_refuse_later_transfer(self, world):

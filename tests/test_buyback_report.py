@@ -17,7 +17,7 @@ from trytond.transaction import Transaction, TransactionError
 
 from .test_buyback import World, count_own, date, with_world
 from .test_share_report import as_html
-from .tools import count_statements
+from .tools import ALL_MODULES, count_statements
 
 DAY = dt.timedelta(days=1)
 
@@ -58,13 +58,20 @@ class BuybackReportTestCase(unittest.TestCase):
     @with_world
     def test_schedule(self, world):
         "The schedule has the terms and the instalments"
-        buyback = world.create('signed')
+        duty, = Pool().get('prm.buyback.duty').create([{
+                    'name': "Shares",
+                    'rates': [('create', [{
+                                    'start_date': date('2007-01-01'),
+                                    'rate': Decimal('0.001'),
+                                    }])],
+                    }])
+        buyback = world.create('signed', duty=duty.id)
         self.assertText(
             self.execute('prm.buyback.schedule', buyback),
             "Payment Schedule", "between Dunder Mifflin and Leaver",
             "usd48.0000", "usd48,000.00", "5.00% (30E/360)",
             "Constant Principal", "01/31/2008", "usd12,600.00",
-            "usd49,500.00")
+            "usd49,500.00", "Registration Duty", "usd48.00")
 
     @with_world
     def test_french(self, world):
@@ -121,6 +128,12 @@ class BuybackReportTestCase(unittest.TestCase):
             self.execute('prm.buyback.payment_notice', first),
             "The instalment 1 was paid on 02/05/2008.", "usd12,600.00",
             "usd36,000.00")
+        self.assertText(
+            self.execute(
+                'prm.buyback.notice',
+                buyback.give_notice(date('2008-05-15'))),
+            "Formal Notice", "05/15/2008",
+            "Instalment 2, due on 04/30/2008: usd12,450.00")
 
     @with_world
     def test_email(self, world):
@@ -219,11 +232,13 @@ class BuybackReportTestCase(unittest.TestCase):
             f'{first.due_date:%m/%d/%Y}')
         self.assertEqual(self.send(Buyback.remind_due), ([], []))
 
-        # A new due date is reminded again
+        # A new due date is reminded again, of what remains
         later = first.due_date - DAY
         if later > today:
             buyback.amend(today, {first: later})
-            self.assertEqual(len(self.send(Buyback.remind_due)[0]), 1)
+            world.pay(today.isoformat(), '5000.00')
+            (message,), _ = self.send(Buyback.remind_due)
+            self.assertIn('usd7000.00', message.get_content())
         self.assertEqual(self.send(Buyback.alert_overdue), ([], []))
 
     @with_world
@@ -285,7 +300,7 @@ class BuybackConcurrencyTestCase(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        activate_module('prm')
+        activate_module(ALL_MODULES)
         cls.addClassCleanup(drop_db)
 
     def run_twice(self, company, method):
@@ -352,7 +367,14 @@ class BuybackConcurrencyTestCase(unittest.TestCase):
                         user.companies = [company]
                         user.save()
                         buyback = world.create(
-                            'running', title_transfer='effective')
+                            'running', title_transfer='effective',
+                            quantity=500)
+                        today = dt.date.today()
+                        upcoming = world.create(
+                            'running', quantity=500, interest_rate=None,
+                            signature_date=today - 25 * DAY,
+                            decision_date=today, opposition_end=today,
+                            number_of_instalments=1, period_months=1)
                     transaction.commit()
                 except TransactionError as e:
                     transaction.rollback()
@@ -362,10 +384,20 @@ class BuybackConcurrencyTestCase(unittest.TestCase):
 
         with patch.object(
                 reminder, 'send_message_transactional') as send_message:
-            for method in ['post_due_interest', 'alert_overdue']:
+            for method in [
+                    'post_due_interest', 'alert_overdue', 'remind_due']:
                 self.run_twice(company.id, method)
-            self.assertEqual(len(send_message.call_args_list), 1)
+            self.assertEqual(
+                [c.args[0]['Subject'] for c in send_message.call_args_list],
+                ["Buyback instalments overdue", "Buyback instalments to pay"])
+        with patch(
+                'trytond.ir.date.Date.today', return_value=today + DAY):
+            self.run_twice(company.id, 'unblock_payments')
         with Transaction().start(DB_NAME, 1):
+            Buyback = Pool().get('prm.buyback')
+            instalment, = Buyback(upcoming.id).instalments
+            self.assertFalse(Buyback(upcoming.id).payment_blocked)
+            self.assertFalse(instalment.line.payment_blocked)
             BuybackMove = Pool().get('prm.buyback-account.move')
             self.assertEqual(
                 BuybackMove.search([

@@ -10,7 +10,7 @@ from trytond.pyson import Eval
 from trytond.wizard import Button, StateTransition, StateView, Wizard
 
 from . import schedule
-from .exceptions import BuybackAccountError, BuybackAccrualError
+from .exceptions import BuybackAccrualError
 
 
 class Buyback(metaclass=PoolMeta):
@@ -21,8 +21,8 @@ class Buyback(metaclass=PoolMeta):
         """Post the interest that runs until the date and its reversal
 
         It counts from the last due date on the principal of the price that
-        is due later. The reversal is the next day by default. Each date is
-        accrued once.
+        is due later, with the late interest that is not charged yet. The
+        reversal is the next day by default. Each date is accrued once.
         """
         pool = Pool()
         BuybackMove = pool.get('prm.buyback-account.move')
@@ -33,6 +33,7 @@ class Buyback(metaclass=PoolMeta):
             b for b in buybacks
             if b.state == 'running' and b.route != 'third_party']
         cls.claim(buybacks)
+        lates = cls.get_late_interests(buybacks, date)
         moves = []
         for buyback in buybacks:
             if any(
@@ -40,7 +41,9 @@ class Buyback(metaclass=PoolMeta):
                     and m.move.origin == buyback
                     for m in buyback.moves):
                 continue
-            if amount := buyback.get_running_interest(date):
+            amount = buyback.get_running_interest(date)
+            amount += sum(a for _, _, a in lates[buyback])
+            if amount:
                 moves.append((buyback, buyback._get_accrual_move(
                             date, amount)))
         if not moves:
@@ -77,10 +80,7 @@ class Buyback(metaclass=PoolMeta):
 
     def _get_accrual_move(self, date, amount):
         for name in ['account_interest', 'account_accrued']:
-            if not getattr(self, name):
-                raise BuybackAccountError(
-                    gettext('prm.msg_buyback_account_missing',
-                        **self.__names__(name, self)))
+            self._check_account(name)
         amount = self._convert(amount, date)
         move = self._get_move(date)
         move.lines = [

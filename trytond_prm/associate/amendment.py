@@ -4,20 +4,26 @@ import datetime as dt
 from collections import defaultdict
 from decimal import Decimal
 
+import trytond.config as config
 from trytond import backend
 from trytond.i18n import gettext
 from trytond.model import ModelSQL, ModelView, fields
 from trytond.model.exceptions import AccessError
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
+from trytond.pyson import Bool, Eval, If
 from trytond.tools import sqlite_apply_types
 from trytond.transaction import Transaction
 from trytond.wizard import Button, StateTransition, StateView, Wizard
 
+from ..exceptions import WorkflowAccessError
+from ..model import ReadonlyMixin
 from ..tools import spread
 from . import schedule
 from .allocation import allocation_query
-from .exceptions import BuybackAccountError, BuybackAmendmentError
+from .exceptions import BuybackAmendmentError
+
+store_prefix = config.get('prm', 'buyback_store_prefix', default=None)
 
 
 class Amendment(ModelSQL, ModelView):
@@ -30,21 +36,63 @@ class Amendment(ModelSQL, ModelView):
     date = fields.Date("Date", required=True, readonly=True)
     kind = fields.Selection([
             ('amendment', "Amendment"),
+            ('earn_out', "Earn-out"),
             ('early_settlement', "Early Settlement"),
             ('acceleration', "Acceleration"),
             ('termination', "Termination"),
             ], "Kind", required=True, readonly=True, sort=False)
     description = fields.Text("Description", readonly=True)
+    recorded_by = fields.Many2One(
+        'res.user', "Recorded by", readonly=True, ondelete='RESTRICT')
+    former_interest_rate = fields.Numeric(
+        "Former Interest Rate", digits=(None, 6), readonly=True)
+    interest_rate = fields.Numeric(
+        "Interest Rate", digits=(None, 6), readonly=True)
+    former_late_rate = fields.Numeric(
+        "Former Late Rate", digits=(None, 6), readonly=True)
+    late_rate = fields.Numeric(
+        "Late Rate", digits=(None, 6), readonly=True)
+    former_cure_days = fields.Integer("Former Cure Days", readonly=True)
+    cure_days = fields.Integer("Cure Days", readonly=True)
+    waiver = Monetary(
+        "Waiver", currency='currency', digits='currency', readonly=True,
+        states={
+            'invisible': ~Eval('waiver'),
+            },
+        help="The amount that the associate waived.")
+    document = fields.Binary(
+        "Signed Document", filename='document_name',
+        file_id='document_id', store_prefix=store_prefix,
+        states={
+            'readonly': Bool(Eval('document_id')),
+            },
+        help="The amendment that the parties signed.\n"
+        "It does not change any more once it is saved.")
+    document_name = fields.Char(
+        "Signed Document Name",
+        states={
+            'readonly': Bool(Eval('document_id')),
+            })
+    document_id = fields.Char("Signed Document ID", readonly=True)
     lines = fields.One2Many(
-        'prm.buyback.amendment.line', 'amendment', "Former Instalments",
+        'prm.buyback.amendment.line', 'amendment', "Instalments",
         readonly=True,
-        help="The instalments before the amendment.")
+        help="The instalments before and after the amendment.")
+    currency = fields.Function(fields.Many2One(
+            'currency.currency', "Currency"),
+        'on_change_with_currency')
+
+    _terms = ['interest_rate', 'late_rate', 'cure_days']
 
     @classmethod
     def __setup__(cls):
         super().__setup__()
         cls.__access__.add('buyback')
         cls._order = [('date', 'DESC'), ('id', 'DESC')]
+
+    @fields.depends('buyback', '_parent_buyback.currency')
+    def on_change_with_currency(self, name=None):
+        return self.buyback.currency if self.buyback else None
 
     def get_rec_name(self, name):
         return f'{self.buyback.rec_name} @ {self.date}'
@@ -54,19 +102,39 @@ class Amendment(ModelSQL, ModelView):
         return [('buyback.rec_name', *clause[1:])]
 
     @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('/tree/field[@name="%s"]' % name, 'visual',
+                If(Eval(name, None) != Eval(f'former_{name}', None),
+                    'warning', ''))
+            for name in cls._terms]
+
+    @classmethod
     def check_modification(
             cls, mode, amendments, values=None, external=False):
         super().check_modification(
             mode, amendments, values=values, external=external)
-        if mode in {'write', 'delete'}:
-            for amendment in amendments:
+        if mode == 'create':
+            if external:
+                raise WorkflowAccessError(gettext(
+                        'prm.msg_readonly_record',
+                        **cls.__names__(record=amendments[0])))
+            return
+        names = set(values or ()) - {'document', 'document_name'}
+        for amendment in amendments:
+            if (mode == 'delete'
+                    or names
+                    and not Transaction().context.get('_buyback_amendment')
+                    or not names and amendment.document_id):
                 raise AccessError(
                     gettext('prm.msg_buyback_amendment_modify',
                         amendment=amendment.rec_name))
 
     @classmethod
-    def record(cls, dates, kind, description=None):
-        """Keep the instalments of the buybacks as they are
+    def record(
+            cls, dates, kind, description=None, document=None,
+            document_name=None, waiver=None):
+        """Keep the terms and the instalments of the buybacks as they are
 
         The dates are the ones of the amendments by buyback.
         """
@@ -75,7 +143,15 @@ class Amendment(ModelSQL, ModelView):
                     'date': date,
                     'kind': kind,
                     'description': description,
+                    'recorded_by': Transaction().user or None,
+                    'document': document,
+                    'document_name': document_name,
+                    'waiver': waiver,
+                    **{f'former_{n}': getattr(buyback, n)
+                        for n in cls._terms},
+                    **{n: getattr(buyback, n) for n in cls._terms},
                     'lines': [('create', [{
+                                    'instalment': i.id,
                                     'sequence': i.sequence,
                                     'due_date': i.due_date,
                                     'principal': i.principal,
@@ -84,22 +160,74 @@ class Amendment(ModelSQL, ModelView):
                                     } for i in buyback.instalments])],
                     } for buyback, date in dates.items()])
 
+    @classmethod
+    def complete(cls, amendments):
+        "Keep what the amendments changed"
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        Line = pool.get('prm.buyback.amendment.line')
+        to_write, to_create, terms = [], [], []
+        # What was read before is not what is stored
+        buybacks = {
+            b.id: b for b in Buyback.browse([
+                    a.buyback.id for a in amendments])}
+        for amendment in amendments:
+            buyback = buybacks[amendment.buyback.id]
+            lines = {l.instalment: l for l in amendment.lines}
+            terms.extend((
+                    [amendment],
+                    {n: getattr(buyback, n) for n in cls._terms}))
+            for instalment in buyback.instalments:
+                values = {
+                    'new_due_date': instalment.due_date,
+                    'new_principal': instalment.principal,
+                    'new_interest': instalment.interest,
+                    }
+                if instalment in lines:
+                    to_write.extend(([lines[instalment]], values))
+                else:
+                    to_create.append({
+                            'amendment': amendment.id,
+                            'instalment': instalment.id,
+                            'sequence': instalment.sequence,
+                            **values,
+                            })
+        with Transaction().set_context(_buyback_amendment=True):
+            if terms:
+                cls.write(*terms)
+            if to_write:
+                Line.write(*to_write)
+            Line.create(to_create)
 
-class AmendmentLine(ModelSQL, ModelView):
+
+class AmendmentLine(ReadonlyMixin, ModelSQL, ModelView):
     __name__ = 'prm.buyback.amendment.line'
     __string__ = "Buyback Amendment Line"
 
     amendment = fields.Many2One(
         'prm.buyback.amendment', "Amendment", required=True, readonly=True,
         ondelete='CASCADE')
+    instalment = fields.Many2One(
+        'prm.buyback.instalment', "Instalment", readonly=True,
+        ondelete='RESTRICT')
     sequence = fields.Integer("Sequence", readonly=True)
-    due_date = fields.Date("Due Date", readonly=True)
+    due_date = fields.Date("Former Due Date", readonly=True)
     principal = Monetary(
-        "Principal", currency='currency', digits='currency', readonly=True)
+        "Former Principal", currency='currency', digits='currency',
+        readonly=True)
     interest = Monetary(
-        "Interest", currency='currency', digits='currency', readonly=True)
+        "Former Interest", currency='currency', digits='currency',
+        readonly=True)
     outstanding_after = Monetary(
-        "Outstanding", currency='currency', digits='currency', readonly=True)
+        "Former Outstanding", currency='currency', digits='currency',
+        readonly=True)
+    new_due_date = fields.Date("New Due Date", readonly=True)
+    new_principal = Monetary(
+        "New Principal", currency='currency', digits='currency',
+        readonly=True)
+    new_interest = Monetary(
+        "New Interest", currency='currency', digits='currency',
+        readonly=True)
     currency = fields.Function(fields.Many2One(
             'currency.currency', "Currency"),
         'on_change_with_currency')
@@ -108,16 +236,31 @@ class AmendmentLine(ModelSQL, ModelView):
     def __setup__(cls):
         super().__setup__()
         cls.__access__.add('amendment')
-        cls._order = [('due_date', 'ASC'), ('id', 'ASC')]
+        cls._order = [
+            ('due_date', 'ASC'), ('new_due_date', 'ASC'), ('id', 'ASC')]
 
     @fields.depends('amendment', '_parent_amendment.buyback')
     def on_change_with_currency(self, name=None):
         if self.amendment and self.amendment.buyback:
             return self.amendment.buyback.currency
 
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            (f'/tree/field[@name="new_{name}"]', 'visual',
+                If(Eval(f'new_{name}', None) != Eval(name, None),
+                    'warning', ''))
+            for name in ['due_date', 'principal', 'interest']]
+
 
 class Buyback(metaclass=PoolMeta):
     __name__ = 'prm.buyback'
+
+    def _check_amendable(self):
+        if self.state != 'running' or self.route == 'third_party':
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_amend_running',
+                    buyback=self.rec_name))
 
     def _get_open_instalments(self, date):
         """Return the instalments overdue at the date and the later ones
@@ -126,10 +269,7 @@ class Buyback(metaclass=PoolMeta):
         """
         pool = Pool()
         Instalment = pool.get('prm.buyback.instalment')
-        if self.state != 'running' or self.route == 'third_party':
-            raise BuybackAmendmentError(
-                gettext('prm.msg_buyback_amend_running',
-                    buyback=self.rec_name))
+        self._check_amendable()
         ledgers = Instalment.get_ledgers([self])
         overdue, later = [], []
         for instalment in self.instalments:
@@ -183,6 +323,8 @@ class Buyback(metaclass=PoolMeta):
                 row = next(rows)
                 outstanding = row.outstanding_after
                 values['interest'] = row.interest
+                if row.interest:
+                    self._check_account('account_interest')
             values['outstanding_after'] = outstanding
             to_write.extend(([instalment], values))
             for portion in instalment.lines:
@@ -195,7 +337,9 @@ class Buyback(metaclass=PoolMeta):
         if lines:
             Line.write(*lines)
 
-    def settle_early(self, date, waiver=None):
+    def settle_early(
+            self, date, waiver=None, description=None, document=None,
+            document_name=None):
         """Make due at the date all the instalments that are not yet
 
         The interest is charged until the date only.
@@ -216,8 +360,13 @@ class Buyback(metaclass=PoolMeta):
                 gettext('prm.msg_buyback_amend_waiver',
                     buyback=self.rec_name))
         start = self._get_interest_start(date)
-        Amendment.record({self: date}, 'early_settlement')
+        if waiver:
+            self._check_account('account_waiver')
+        amendments = Amendment.record(
+            {self: date}, 'early_settlement', description=description,
+            document=document, document_name=document_name, waiver=waiver)
         self._set_due_dates(dict.fromkeys(later, date), start=start)
+        Amendment.complete(amendments)
         self._post_interest([
                 i for i in Instalment.browse(later) if i.interest], date)
         if waiver:
@@ -229,10 +378,6 @@ class Buyback(metaclass=PoolMeta):
         BuybackMove = pool.get('prm.buyback-account.move')
         Line = pool.get('account.move.line')
         Move = pool.get('account.move')
-        if not self.account_waiver:
-            raise BuybackAccountError(
-                gettext('prm.msg_buyback_account_missing',
-                    **self.__names__('account_waiver', self)))
         company_amount = self._convert(amount, date)
         line = Line(
             account=self.account_payable, party=self.party,
@@ -254,18 +399,21 @@ class Buyback(metaclass=PoolMeta):
     def accelerate(self, notice_date):
         """Make all the instalments due at the end of the cure delay
 
+        The delay is the one of the formal notice of the date, which is kept
+        if it was not given before.
         The interest and the late interest are charged until then.
         """
         pool = Pool()
         Amendment = pool.get('prm.buyback.amendment')
         Instalment = pool.get('prm.buyback.instalment')
         Lang = pool.get('ir.lang')
-        if self.accelerated_on:
-            raise BuybackAmendmentError(
-                gettext('prm.msg_buyback_accelerated',
-                    buyback=self.rec_name))
+        self._check_not_accelerated()
         self.claim([self])
-        date = notice_date + dt.timedelta(days=self.cure_days or 0)
+        notice = self._get_notice(notice_date)
+        if notice:
+            date = notice.cure_end
+        else:
+            date = notice_date + dt.timedelta(days=self.cure_days or 0)
         if date > self._today(self.company):
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_accelerate_cure',
@@ -273,28 +421,41 @@ class Buyback(metaclass=PoolMeta):
                     date=Lang.get().strftime(date)))
         overdue, later = self._get_open_instalments(date)
         later = [i for i in later if i.in_price]
-        due_dates = self._get_principal_dates()
-        if not [
-                i for i in overdue
-                if due_dates.get(i.id, i.due_date) < notice_date]:
-            raise BuybackAmendmentError(
-                gettext('prm.msg_buyback_accelerate_overdue',
-                    buyback=self.rec_name))
+        self._check_overdue(overdue, notice_date)
+        if not notice:
+            self.give_notice(notice_date)
         # What was due must be charged before the rest becomes due
         self._post_interest([
                 i for i in overdue if i.interest and not i.interest_line],
             date)
         start = self._get_interest_start(date)
-        Amendment.record({self: date}, 'acceleration')
-        charges = self._get_late_interest(date)
+        amendments = Amendment.record({self: date}, 'acceleration')
+        charges = self.get_late_interests([self], date)[self]
         if later:
             self._set_due_dates(dict.fromkeys(later, date), start=start)
             charges.extend(
                 (i, 'interest', i.interest)
                 for i in Instalment.browse(later) if i.interest)
+        Amendment.complete(amendments)
         self._post_charges(charges, date)
         self.accelerated_on = date
         self.save()
+
+    def _check_not_accelerated(self):
+        if self.accelerated_on:
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_accelerated',
+                    buyback=self.rec_name))
+
+    def _check_overdue(self, instalments, notice_date):
+        "Raise when no instalment is overdue at the date of the notice"
+        due_dates = self._get_principal_dates([self])
+        if not [
+                i for i in instalments
+                if due_dates.get(i.id, i.due_date) < notice_date]:
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_accelerate_overdue',
+                    buyback=self.rec_name))
 
     def charge_late_interest(self, date):
         """Charge the late interest of the overdue principal until the date
@@ -305,14 +466,15 @@ class Buyback(metaclass=PoolMeta):
         """
         self.claim([self])
         self._get_open_instalments(date)
-        charges = self._get_late_interest(date)
+        charges = self.get_late_interests([self], date)[self]
         if not charges:
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_late_nothing',
                     buyback=self.rec_name))
         self._post_charges(charges, date)
 
-    def _get_principal_dates(self):
+    @classmethod
+    def _get_principal_dates(cls, buybacks):
         """Return when the open principal is due by instalment
 
         It is later than the due date once it was rescheduled.
@@ -321,21 +483,30 @@ class Buyback(metaclass=PoolMeta):
         Instalment = pool.get('prm.buyback.instalment')
         return {
             id_: ledger.principal_date
-            for id_, ledger in Instalment.get_ledgers([self]).items()
+            for id_, ledger in Instalment.get_ledgers(buybacks).items()
             if ledger.principal_date}
 
-    def _get_late_interest(self, date):
+    @classmethod
+    def get_late_interests(cls, buybacks, date):
         """Return the late interest until the date not charged yet
 
-        It is a list of instalment, nature and amount.
+        It is a list of instalment, nature and amount by buyback, in the
+        currency of the buyback.
         """
         pool = Pool()
         Instalment = pool.get('prm.buyback.instalment')
+        if not buybacks:
+            return {}
+        payments = Instalment.get_principal_paid(buybacks)
+        due_dates = cls._get_principal_dates(buybacks)
+        return {
+            b: b._get_late_interest(date, payments, due_dates)
+            for b in buybacks}
+
+    def _get_late_interest(self, date, payments, due_dates):
         rate = self.late_rate
         if rate is None:
             rate = self.interest_rate or Decimal(0)
-        payments = Instalment.get_principal_paid(self)
-        due_dates = self._get_principal_dates()
         segments = defaultdict(list)
         for instalment in self.instalments:
             start = max(
@@ -372,10 +543,7 @@ class Buyback(metaclass=PoolMeta):
         Portion = pool.get('prm.buyback.instalment.line')
         if not charges:
             return
-        if not self.account_interest:
-            raise BuybackAccountError(
-                gettext('prm.msg_buyback_account_missing',
-                    **self.__names__('account_interest', self)))
+        self._check_account('account_interest')
         amount = sum(a for _, _, a in charges)
         company_amount = self._convert(amount, date)
         payable = self._get_payable_line(
@@ -401,10 +569,13 @@ class Buyback(metaclass=PoolMeta):
                     } for i, nature, amount in charges])
         Move.post([move])
 
-    def amend(self, date, dates, rate=None, description=None):
+    def amend(
+            self, date, dates, rate=None, description=None, document=None,
+            document_name=None, **terms):
         """Change the due dates of instalments and the interest rate
 
         dates is by instalment; those due until the date do not change.
+        The terms are the late rate and the cure days, if they change.
         """
         pool = Pool()
         Amendment = pool.get('prm.buyback.amendment')
@@ -423,31 +594,39 @@ class Buyback(metaclass=PoolMeta):
                 gettext('prm.msg_buyback_amend_nothing',
                     buyback=self.rec_name))
         start = self._get_interest_start(date)
-        Amendment.record({self: date}, 'amendment', description)
+        amendments = Amendment.record(
+            {self: date}, 'amendment', description=description,
+            document=document, document_name=document_name)
         self._set_due_dates(
             {i: dates.get(i, i.due_date) for i in later}, rate=rate,
             start=start)
         if rate is not None:
+            terms['interest_rate'] = rate
+        if terms:
             with Transaction().set_context(_buyback_amendment=True):
-                self.__class__.write([self], {'interest_rate': rate})
+                self.__class__.write([self], terms)
+        Amendment.complete(amendments)
 
 
 class Instalment(metaclass=PoolMeta):
     __name__ = 'prm.buyback.instalment'
 
     @classmethod
-    def get_principal_paid(cls, buyback):
+    def get_principal_paid(cls, buybacks):
         """Return the principal paid or waived by instalment
 
         It is a list of date and amount by date.
         """
         cursor = Transaction().connection.cursor()
-        query = allocation_query([buyback])
+        currencies = {
+            i.id: b.currency for b in buybacks for i in b.instalments}
+        query = allocation_query(buybacks)
         query = query.select(
             query.instalment.as_('instalment'),
             query.date.as_('date'),
             query.amount.as_('amount'),
-            where=(query.buyback == buyback.id)
+            where=fields.SQL_OPERATORS['in'](
+                query.buyback, [b.id for b in buybacks])
             & (query.category != 'own')
             & (query.nature == 'principal'))
         if backend.name == 'sqlite':
@@ -456,7 +635,7 @@ class Instalment(metaclass=PoolMeta):
         paid = defaultdict(list)
         for id_, date, amount in cursor:
             paid[id_].append(
-                (date, buyback.currency.round(Decimal(str(amount)))))
+                (date, currencies[id_].round(Decimal(str(amount)))))
         for payments in paid.values():
             payments.sort()
         return paid
@@ -485,11 +664,26 @@ class SettleEarly(_BuybackWizard):
         return {'currency': self.record.currency.id}
 
     def transition_settle(self):
-        self.record.settle_early(self.start.date, self.start.waiver)
+        self.record.settle_early(
+            self.start.date, self.start.waiver,
+            description=self.start.description,
+            document=self.start.document,
+            document_name=self.start.document_name)
         return 'end'
 
 
-class SettleEarlyStart(ModelView):
+class SignedMixin:
+    "What is kept of the amendment that the parties signed"
+    __slots__ = ()
+
+    description = fields.Text("Description")
+    document = fields.Binary(
+        "Signed Document", filename='document_name',
+        help="The amendment that the parties signed.")
+    document_name = fields.Char("Signed Document Name")
+
+
+class SettleEarlyStart(SignedMixin, ModelView):
     __name__ = 'prm.buyback.settle_early.start'
     __string__ = "Settle Buyback Early"
 
@@ -521,7 +715,13 @@ class Accelerate(_BuybackWizard):
     accelerate = StateTransition()
 
     def default_start(self, fields):
-        return {'cure_days': self.record.cure_days or 0}
+        values = {
+            'buyback': self.record.id,
+            'cure_days': self.record.cure_days or 0,
+            }
+        if self.record.notices:
+            values['notice_date'] = self.record.notices[0].date
+        return values
 
     def transition_accelerate(self):
         self.record.accelerate(self.start.notice_date)
@@ -532,6 +732,7 @@ class AccelerateStart(ModelView):
     __name__ = 'prm.buyback.accelerate.start'
     __string__ = "Accelerate Buyback"
 
+    buyback = fields.Many2One('prm.buyback', "Buyback", readonly=True)
     notice_date = fields.Date(
         "Notice Date", required=True,
         help="The date of the formal notice.")
@@ -541,9 +742,12 @@ class AccelerateStart(ModelView):
             help="The date at which all the instalments become due."),
         'on_change_with_date')
 
-    @fields.depends('notice_date', 'cure_days')
+    @fields.depends('buyback', 'notice_date', 'cure_days')
     def on_change_with_date(self, name=None):
         if self.notice_date:
+            if self.buyback and (
+                    notice := self.buyback._get_notice(self.notice_date)):
+                return notice.cure_end
             return self.notice_date + dt.timedelta(days=self.cure_days or 0)
 
 
@@ -593,6 +797,8 @@ class Amend(_BuybackWizard):
             'buyback': self.record.id,
             'date': today,
             'interest_rate': self.record.interest_rate,
+            'late_rate': self.record.late_rate,
+            'cure_days': self.record.cure_days,
             'lines': [
                 {
                     'instalment': i.id,
@@ -604,14 +810,21 @@ class Amend(_BuybackWizard):
             }
 
     def transition_amend(self):
+        start = self.start
+        terms = {
+            n: getattr(start, n) for n in ['late_rate', 'cure_days']
+            if getattr(start, n) != getattr(self.record, n)}
+        rate = None
+        if start.interest_rate != self.record.interest_rate:
+            rate = start.interest_rate or Decimal(0)
         self.record.amend(
-            self.start.date,
-            {l.instalment: l.due_date for l in self.start.lines},
-            self.start.interest_rate or Decimal(0), self.start.description)
+            start.date, {l.instalment: l.due_date for l in start.lines},
+            rate, description=start.description, document=start.document,
+            document_name=start.document_name, **terms)
         return 'end'
 
 
-class AmendStart(ModelView):
+class AmendStart(SignedMixin, ModelView):
     __name__ = 'prm.buyback.amend.start'
     __string__ = "Amend Buyback"
 
@@ -626,7 +839,20 @@ class AmendStart(ModelView):
             ('interest_rate', '>=', 0),
             ],
         help="The rate per year from the last due date on.")
-    description = fields.Text("Description")
+    late_rate = fields.Numeric(
+        "Late Rate", digits=(None, 6),
+        domain=['OR',
+            ('late_rate', '=', None),
+            ('late_rate', '>=', 0),
+            ],
+        help="The rate per year of the interest on the overdue principal "
+        "that is not charged yet.")
+    cure_days = fields.Integer(
+        "Cure Days",
+        domain=['OR',
+            ('cure_days', '=', None),
+            ('cure_days', '>=', 0),
+            ])
     lines = fields.One2Many(
         'prm.buyback.amend.line', None, "Instalments")
 

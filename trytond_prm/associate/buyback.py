@@ -1,5 +1,6 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+import logging
 from collections import defaultdict
 from decimal import Decimal
 from itertools import chain
@@ -10,22 +11,24 @@ from sql.conditionals import Case, Coalesce
 from sql.functions import CharLength, CurrentTimestamp
 from sql.operators import Concat, Exists
 
+import trytond.config as config
 from trytond import backend
+from trytond.exceptions import UserError
 from trytond.i18n import gettext
 from trytond.model import Index, ModelSQL, ModelView, Unique, Workflow, fields
 from trytond.model.exceptions import AccessError
 from trytond.modules.account.exceptions import PeriodNotFoundError
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
-from trytond.pyson import Eval, If
+from trytond.pyson import Bool, Eval, If
 from trytond.tools import grouped_slice, sqlite_apply_types
 from trytond.transaction import Transaction, without_check_access
 
 from ..model import ReadonlyMixin, WorkflowAccessMixin
 from . import schedule
 from .exceptions import (
-    BuybackAccountError, BuybackCancelError, BuybackScheduleError,
-    BuybackTermsError, BuybackUserError)
+    BuybackAccountError, BuybackCancelError, BuybackOppositionWarning,
+    BuybackScheduleError, BuybackTermsError, BuybackUserError)
 
 _TERMS = {
     'company', 'party', 'buyer', 'share_class', 'quantity', 'from_number',
@@ -36,9 +39,12 @@ _TERMS = {
 _SETTINGS = {
     'notice_date', 'announcement_date', 'approval_date', 'decision_date',
     'filing_date', 'opposition_end', 'effective_date', 'journal',
-    'account_payable', 'account_debit', 'account_premium', 'account_shares',
-    'account_interest', 'account_current', 'account_duty',
+    'account_payable', 'account_debit', 'account_premium',
+    'account_shortfall', 'account_shares', 'account_current', 'account_duty',
     'account_duty_payable'}
+
+store_prefix = config.get('prm', 'buyback_store_prefix', default=None)
+logger = logging.getLogger(__name__)
 
 
 def _signed(**states):
@@ -308,6 +314,17 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         states=_running(invisible=Eval('route') != 'capital_reduction'),
         help="The account of the difference between the price and the "
         "nominal value of the cancelled shares.")
+    account_shortfall = fields.Many2One(
+        'account.account', "Shortfall Account",
+        domain=[
+            ('company', '=', Eval('company', -1)),
+            ('type', '!=', None),
+            ('closed', '!=', True),
+            ],
+        states=_running(invisible=Eval('route') != 'capital_reduction'),
+        help="The account credited with what the price lacks to the nominal "
+        "value of the cancelled shares.\n"
+        "Leave empty to use the premium account.")
     account_shares = fields.Many2One(
         'account.account', "Shares to Cancel Account",
         states=_running(invisible=Eval('route') != 'capital_reduction'),
@@ -326,7 +343,10 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             ('type', '!=', None),
             ('closed', '!=', True),
             ],
-        states=_running(),
+        states={
+            'readonly': Eval('state').in_(
+                ['paid', 'cancelled', 'terminated']),
+            },
         help="The expense account of the interest.")
     account_accrued = fields.Many2One(
         'account.account', "Accrued Interest Account",
@@ -385,7 +405,26 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     & Eval('state').in_(['running', 'paid']))),
             })
     amendments = fields.One2Many(
-        'prm.buyback.amendment', 'buyback', "Amendments", readonly=True)
+        'prm.buyback.amendment', 'buyback', "Amendments",
+        help="What changed since the signature.")
+    document = fields.Binary(
+        "Signed Document", filename='document_name',
+        file_id='document_id', store_prefix=store_prefix,
+        states={
+            'readonly': (
+                Bool(Eval('document_id'))
+                & ~Eval('state').in_(['draft', 'announced'])),
+            },
+        help="The agreement that the parties signed.\n"
+        "It does not change any more once the buyback is signed.")
+    document_name = fields.Char(
+        "Signed Document Name",
+        states={
+            'readonly': (
+                Bool(Eval('document_id'))
+                & ~Eval('state').in_(['draft', 'announced'])),
+            })
+    document_id = fields.Char("Signed Document ID", readonly=True)
     total_interest = fields.Function(Monetary(
             "Interest", currency='currency', digits='currency'),
         'get_total_interest')
@@ -497,6 +536,13 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     'icon': 'tryton-launch',
                     'depends': ['state'],
                     },
+                'confirm_payment': {
+                    'invisible': (
+                        (Eval('state') != 'running')
+                        | (Eval('route') != 'third_party')),
+                    'icon': 'tryton-ok',
+                    'depends': ['state', 'route'],
+                    },
                 'process': {},
                 })
 
@@ -573,6 +619,10 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         return cls._default_setting('account_premium')
 
     @classmethod
+    def default_account_shortfall(cls):
+        return cls._default_setting('account_shortfall')
+
+    @classmethod
     def default_account_interest(cls):
         return cls._default_setting('account_interest')
 
@@ -615,6 +665,21 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     def on_change_route(self):
         if self.route != 'third_party':
             self.buyer = None
+
+    @fields.depends('signature_date', methods=['_opposition_missing'])
+    def on_change_notify(self):
+        notifications = super().on_change_notify()
+        if self.signature_date and self._opposition_missing():
+            notifications.append(
+                ('warning', gettext('prm.msg_buyback_opposition_notify')))
+        return notifications
+
+    @fields.depends('route', 'opposition_end', 'state')
+    def _opposition_missing(self):
+        return (
+            self.route == 'capital_reduction'
+            and not self.opposition_end
+            and self.state in {'draft', 'announced', 'signed'})
 
     @classmethod
     def get_total_interest(cls, buybacks, name):
@@ -746,6 +811,11 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     group_by=instalment.buyback,
                     having=Count(line.id) == Count(line.reconciliation)))
             result.update((id_, True) for id_, in cursor)
+        for buyback in buybacks:
+            if buyback.route == 'third_party' and buyback.owed:
+                result[buyback.id] = all(
+                    i.confirmed_date or not i.amount
+                    for i in buyback.instalments)
         return result
 
     @classmethod
@@ -830,6 +900,10 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             ('//page[@id="accounting"]', 'states', {
                     'invisible': Eval('route') == 'third_party',
                     }),
+            ('//page[@id="amendments"]', 'states', {
+                    'invisible': Eval('state').in_(
+                        ['draft', 'announced', 'signed']),
+                    }),
             ('/tree', 'visual', If(
                     Eval('state').in_(['cancelled', 'paid', 'terminated']),
                     'muted', '')),
@@ -912,14 +986,18 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                             buyback=buyback.rec_name))
         elif mode == 'write':
             names = values.keys() & (_TERMS | _SETTINGS)
-            if not names or Transaction().context.get('_buyback_amendment'):
+            documents = values.keys() & {'document', 'document_name'}
+            if (not (names or documents)
+                    or Transaction().context.get('_buyback_amendment')):
                 return
             for buyback in buybacks:
                 if buyback.state in {'draft', 'announced'}:
                     continue
                 forbidden = names & _TERMS
                 if buyback.state != 'signed':
-                    forbidden = names
+                    forbidden = set(names)
+                if buyback.document_id:
+                    forbidden |= documents
                 if forbidden:
                     raise AccessError(
                         gettext('prm.msg_buyback_modify',
@@ -936,7 +1014,8 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 'notice_date', 'announcement_date', 'approval_date',
                 'signature_date', 'decision_date', 'filing_date',
                 'opposition_end', 'effective_date', 'instalments',
-                'amendments', 'accelerated_on', 'signed_by', 'run_by']:
+                'amendments', 'accelerated_on', 'signed_by', 'run_by',
+                'document', 'document_name', 'document_id']:
             default.setdefault(name)
         return super().copy(buybacks, default=default)
 
@@ -1158,6 +1237,7 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     @Workflow.transition('signed')
     def sign(cls, buybacks):
         cls._check_schedule(buybacks)
+        cls._warn_opposition(buybacks)
         cls.check_shares(buybacks)
         cls.write(buybacks, {'signed_by': Transaction().user})
 
@@ -1190,6 +1270,23 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                             signature=lang.strftime(
                                 buyback.signature_date)))
                 buyback._check_opposition(instalment, instalment.due_date)
+
+    @classmethod
+    def _warn_opposition(cls, buybacks):
+        "Warn when the opposition runs but its end is not known"
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        Warning = pool.get('res.user.warning')
+        missing = [
+            b for b in buybacks
+            if b.filing_date and b._opposition_missing()]
+        if missing:
+            key = Warning.format('opposition', missing)
+            if Warning.check(key):
+                raise BuybackOppositionWarning(
+                    key, gettext('prm.msg_buyback_opposition_missing',
+                        buyback=missing[0].rec_name,
+                        date=Lang.get().strftime(missing[0].filing_date)))
 
     def _check_opposition(self, instalment, date):
         "Raise when the creditors can still oppose at the due date"
@@ -1279,10 +1376,20 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     def _check_accounts(cls, buybacks):
         for buyback in buybacks:
             for name in cls._accounts_required(buyback):
-                if not getattr(buyback, name):
-                    raise BuybackAccountError(
-                        gettext('prm.msg_buyback_account_missing',
-                            **cls.__names__(name, buyback)))
+                buyback._check_account(name)
+
+    def _check_account(self, name):
+        "Raise when the field of the account is empty or its account closed"
+        account = getattr(self, name)
+        if not account:
+            raise BuybackAccountError(
+                gettext('prm.msg_buyback_account_missing',
+                    **self.__names__(name, self)))
+        elif getattr(account, 'closed', False):
+            raise BuybackAccountError(
+                gettext('prm.msg_buyback_account_closed',
+                    account=account.rec_name,
+                    **self.__names__(name, self)))
 
     def _convert(self, amount, date):
         "Return the amount in the currency of the company at the date"
@@ -1372,7 +1479,21 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         par = self._get_par(self.recognition_date, quantity)
         return [
             (self.account_debit, par),
-            (self.account_premium, amount - par)]
+            (self._get_excess_account(), amount - par)]
+
+    def _get_excess(self):
+        "Return what the shares cost more than their nominal value"
+        date = self.recognition_date
+        cost = sum((
+                i.principal for i in self.instalments
+                if i.kind != 'current_account'), Decimal(0))
+        return (
+            self._convert(cost, date) - self._get_par(date, self.quantity))
+
+    def _get_excess_account(self):
+        if self.account_shortfall and self._get_excess() < 0:
+            return self.account_shortfall
+        return self.account_premium
 
     def _get_par(self, date, quantity):
         "Return the nominal value of the shares in the currency of the books"
@@ -1482,13 +1603,25 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             domain.append(('buyback.company', '=', context['company']))
         instalments = Instalment.search(domain, order=[('due_date', 'ASC')])
         cls.claim({i.buyback for i in instalments})
-        cls._post_interest(instalments, date)
+        errors = {}
+        cls._post_interest(instalments, date, errors)
+        if errors:
+            cls._notify_errors(errors)
 
     @classmethod
-    def _post_interest(cls, instalments, today):
+    def _notify_errors(cls, errors):
+        "Tell which interest can not be posted"
+        for buyback, error in errors.items():
+            logger.warning(
+                "interest of %s not posted: %s", buyback.rec_name,
+                error.message)
+
+    @classmethod
+    def _post_interest(cls, instalments, today, errors=None):
         """Post the interest of the instalments at their due date
 
         Or today if the period of the due date is closed.
+        The errors are collected by buyback if a dictionary is given.
         """
         pool = Pool()
         BuybackMove = pool.get('prm.buyback-account.move')
@@ -1498,8 +1631,14 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             buyback = instalment.buyback
             if buyback.route == 'third_party':
                 continue
-            moves.append((
-                    buyback, buyback._get_interest_move(instalment, today)))
+            try:
+                move = buyback._get_interest_move(instalment, today)
+            except UserError as error:
+                if errors is None:
+                    raise
+                errors.setdefault(buyback, error)
+            else:
+                moves.append((buyback, move))
         Move.save([m for _, m in moves])
         BuybackMove.create([{
                     'buyback': b.id,
@@ -1510,10 +1649,8 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         Move.post([m for _, m in moves])
 
     def _get_interest_move(self, instalment, today):
-        if not self.account_interest:
-            raise BuybackAccountError(
-                gettext('prm.msg_buyback_account_missing',
-                    **self.__names__('account_interest', self)))
+        for name in ['account_interest', 'account_payable', 'journal']:
+            self._check_account(name)
         try:
             move = self._get_move(instalment.due_date)
         except PeriodNotFoundError:
@@ -1523,6 +1660,25 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             self._get_line(self.account_interest, amount),
             self._get_payable_line(instalment, instalment.interest, amount)]
         return move
+
+    @classmethod
+    @ModelView.button
+    def confirm_payment(cls, buybacks):
+        "Note that the third parties paid the next instalment today"
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        by_date = defaultdict(list)
+        for buyback in buybacks:
+            if buyback.route != 'third_party' or buyback.state != 'running':
+                continue
+            for instalment in buyback.instalments:
+                if instalment.amount and not instalment.confirmed_date:
+                    by_date[cls._today(buyback.company)].append(instalment)
+                    break
+        if by_date:
+            Instalment.write(*chain.from_iterable(
+                    (instalments, {'confirmed_date': date})
+                    for date, instalments in by_date.items()))
 
     @classmethod
     @ModelView.button
@@ -1582,6 +1738,7 @@ class BuybackMove(ReadonlyMixin, ModelSQL):
         'account.move', "Move", required=True, ondelete='RESTRICT')
     kind = fields.Selection([
             ('recognition', "Recognition"),
+            ('earn_out', "Earn-out"),
             ('interest', "Interest"),
             ('accrual', "Accrual"),
             ('reschedule', "Reschedule"),

@@ -52,10 +52,13 @@ class Buyback(metaclass=PoolMeta):
                 continue
             owed = {
                 m.move for m in buyback.moves
-                if m.kind in {'recognition', 'interest'}}
+                if m.kind in {'recognition', 'earn_out', 'interest'}}
             for instalment in buyback.instalments:
                 for portion in instalment.lines:
-                    if portion.line.move in owed:
+                    # The former amounts of an earn-out are not owed any more
+                    if (portion.line.move in owed
+                            and (instalment.kind != 'earn_out'
+                                or portion.line == instalment.line)):
                         movements[buyback.id].append((
                                 portion.line.move.date, 0, portion.nature,
                                 instalment.id, portion.amount, Decimal(0)))
@@ -173,3 +176,7 @@ class BuybackStatement(_BuybackReport):
 
 class BuybackPaymentNotice(_BuybackReport):
     __name__ = 'prm.buyback.payment_notice'
+
+
+class BuybackNotice(_BuybackReport):
+    __name__ = 'prm.buyback.notice'

@@ -66,6 +66,11 @@ class Configuration(metaclass=PoolMeta):
             "Buyback Premium Account", _CONTEXT, *_ANY,
             help="The account of the difference between the price and the "
             "nominal value of the cancelled shares."))
+    buyback_account_shortfall = fields.MultiValue(_account(
+            "Buyback Shortfall Account", _CONTEXT, *_ANY,
+            help="The account credited with what the price lacks to the "
+            "nominal value of the cancelled shares.\n"
+            "Leave empty to use the premium account."))
     buyback_account_shares = fields.MultiValue(_account(
             "Buyback Shares to Cancel Account", _CONTEXT, *_ANY,
             help="The account through which the price of the shares passes "
@@ -197,6 +202,8 @@ class ConfigurationBuyback(ModelSQL, CompanyValueMixin):
         "Buyback Debit Account", _VALUE, *_ANY)
     buyback_account_premium = _account(
         "Buyback Premium Account", _VALUE, *_ANY)
+    buyback_account_shortfall = _account(
+        "Buyback Shortfall Account", _VALUE, *_ANY)
     buyback_account_shares = _account(
         "Buyback Shares to Cancel Account", _VALUE, *_ANY)
     buyback_account_interest = _account(

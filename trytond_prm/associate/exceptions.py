@@ -84,6 +84,18 @@ class BuybackUserError(UserError):
     pass
 
 
+class BuybackOppositionWarning(UserWarning):
+    pass
+
+
+class BuybackEarnOutError(UserError):
+    pass
+
+
+class BuybackNoticeError(UserError):
+    pass
+
+
 class BuybackTerminateError(UserError):
     pass
 

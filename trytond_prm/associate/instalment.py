@@ -5,7 +5,7 @@ from itertools import groupby
 
 from sql import Cast, Literal, Null
 from sql.aggregate import Max, Min, Sum
-from sql.conditionals import Case
+from sql.conditionals import Case, Coalesce
 from sql.operators import Equal
 
 from trytond import backend
@@ -40,6 +40,13 @@ class Ledger:
     def rest(self):
         "What is owed and neither paid nor waived"
         return self.posted - self.moved - self.paid - self.waived
+
+    def get_remaining(self, instalment):
+        "Return what is owed with the interest that is not posted yet"
+        return self.rest + sum(
+            getattr(instalment, nature) or 0
+            for nature in ['principal', 'interest']
+            if nature not in self.natures)
 
     def is_settled(self, instalment):
         return not self.open and not self.rest and all(
@@ -92,6 +99,11 @@ class Instalment(ModelSQL, ModelView):
                 },
             help="What is charged since the due date is over."),
         'get_late_interest')
+    maturity_date = fields.Function(fields.Date(
+            "Maturity Date",
+            help="The date at which what is open is due.\n"
+            "It is not the due date once the lines were rescheduled."),
+        'get_maturity_date', searcher='search_maturity_date')
     outstanding_after = Monetary(
         "Outstanding", currency='currency', digits='currency', readonly=True,
         help="The principal that remains after this instalment.")
@@ -255,6 +267,55 @@ class Instalment(ModelSQL, ModelView):
             ]
 
     @classmethod
+    def _maturities(cls):
+        "Return the SQL query of the date at which what is open is due"
+        pool = Pool()
+        Line = pool.get('account.move.line')
+        Portion = pool.get('prm.buyback.instalment.line')
+        table = cls.__table__()
+        portion = Portion.__table__()
+        line = Line.__table__()
+        open_ = (portion
+            .join(line, condition=portion.line == line.id)
+            .select(
+                portion.instalment.as_('instalment'),
+                Min(line.maturity_date).as_('date'),
+                where=line.reconciliation == Null,
+                group_by=[portion.instalment]))
+        return (table
+            .join(open_, 'LEFT', condition=open_.instalment == table.id)
+            .select(
+                table.id.as_('id'),
+                Coalesce(open_.date, table.due_date).as_('date')))
+
+    @classmethod
+    def get_maturity_date(cls, instalments, name):
+        cursor = Transaction().connection.cursor()
+        query = cls._maturities()
+        query.where = fields.SQL_OPERATORS['in'](
+            query.columns[0].expression, [i.id for i in instalments])
+        if backend.name == 'sqlite':
+            sqlite_apply_types(query, [None, 'DATE'])
+        cursor.execute(*query)
+        return dict(cursor)
+
+    @classmethod
+    def search_maturity_date(cls, name, clause):
+        _, operator, value = clause
+        Operator = fields.SQL_OPERATORS[operator]
+        query = cls._maturities()
+        return [('id', 'in', query.select(
+                    query.id,
+                    where=Operator(
+                        query.date, cls.due_date.sql_format(value))))]
+
+    @classmethod
+    def order_maturity_date(cls, tables):
+        table, _ = tables[None]
+        query = cls._maturities()
+        return [query.select(query.date, where=query.id == table.id)]
+
+    @classmethod
     def get_late_interest(cls, instalments, name):
         return {
             i.id: sum(
@@ -268,7 +329,15 @@ class Instalment(ModelSQL, ModelView):
         result = {
             name: dict.fromkeys(map(int, instalments)) for name in names}
         for instalment in instalments:
-            for portion in reversed(instalment.lines):
+            portions = instalment.lines
+            if instalment.kind == 'earn_out':
+                # The last time that its amount was fixed counts
+                moves = {
+                    m.move for m in instalment.buyback.moves
+                    if m.kind in {'recognition', 'earn_out'}}
+                portions = [
+                    p for p in portions if p.line.move in moves][-1:]
+            for portion in reversed(portions):
                 for name in names:
                     if portion.nature == natures[name]:
                         result[name][instalment.id] = portion.line.id
@@ -318,7 +387,8 @@ class Instalment(ModelSQL, ModelView):
                 ledger, round_ = get_ledger(instalment.id)
                 ledger.posted = round_(instalment.amount)
                 ledger.natures.update(['principal', 'interest'])
-                ledger.open = not instalment.confirmed_date
+                ledger.open = bool(
+                    instalment.amount and not instalment.confirmed_date)
                 if buyback.state == 'terminated' and ledger.open:
                     ledger.open = False
                     ledger.waived = ledger.posted
@@ -436,8 +506,13 @@ class Instalment(ModelSQL, ModelView):
         if not buyback.owed:
             return 'pending'
         elif buyback.state == 'terminated':
+            if self.kind == 'earn_out' and not self.amount:
+                return 'waived'
             return 'paid' if ledger.paid >= self.amount else 'waived'
         elif not self.amount and not ledger.posted:
+            if self.kind == 'earn_out':
+                # Its amount is not known yet
+                return 'pending'
             return 'paid' if due_date <= today else 'pending'
         elif ledger.is_settled(self):
             return 'paid' if ledger.paid or not ledger.waived else 'waived'

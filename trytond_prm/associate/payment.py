@@ -9,8 +9,9 @@ from sql.aggregate import Sum
 
 from trytond import backend
 from trytond.i18n import gettext
-from trytond.model import fields
+from trytond.model import ModelView, fields
 from trytond.pool import Pool, PoolMeta
+from trytond.pyson import Eval
 from trytond.tools import grouped_slice, sqlite_apply_types
 from trytond.transaction import Transaction
 from trytond.wizard import StateAction, Wizard
@@ -39,6 +40,22 @@ class Buyback(metaclass=PoolMeta):
         help="The lines are blocked until the end of the opposition.")
 
     @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls._buttons.update({
+                'pay': {
+                    'invisible': (
+                        (Eval('state') != 'running')
+                        | (Eval('route') == 'third_party')
+                        | ~(Eval('amount_due', 0) > 0)),
+                    'readonly': Eval('payment_blocked', False),
+                    'icon': 'tryton-forward',
+                    'depends': [
+                        'state', 'route', 'amount_due', 'payment_blocked'],
+                    },
+                })
+
+    @classmethod
     def default_payment_blocked(cls):
         return False
 
@@ -47,6 +64,11 @@ class Buyback(metaclass=PoolMeta):
         default = default.copy() if default is not None else {}
         default.setdefault('payment_blocked', cls.default_payment_blocked())
         return super().copy(buybacks, default=default)
+
+    @classmethod
+    @ModelView.button_action('prm.wizard_buyback_pay')
+    def pay(cls, buybacks):
+        pass
 
     @classmethod
     def _get_principal_lines(cls, buybacks):
@@ -77,7 +99,9 @@ class Buyback(metaclass=PoolMeta):
         buybacks = [
             b for b in buybacks
             if b.payment_blocked
-            and b.opposition_end < cls._today(b.company)]
+            and (not b.opposition_end
+                or b.opposition_end < cls._today(b.company))]
+        cls.claim(buybacks)
         Line.payment_unblock([
                 l for l in cls._get_principal_lines(buybacks)
                 if not l.reconciliation])
@@ -151,6 +175,7 @@ class Payment(metaclass=PoolMeta):
     def check_buyback_overpay(cls, payments, field_names=None):
         "Raise when the payments exceed what is open on a line of a buyback"
         pool = Pool()
+        Buyback = pool.get('prm.buyback')
         Lang = pool.get('ir.lang')
         Portion = pool.get('prm.buyback.instalment.line')
         if field_names and not (field_names & {'line', 'amount', 'state'}):
@@ -167,6 +192,8 @@ class Payment(metaclass=PoolMeta):
         payments = [p for p in payments if p.line.id in amounts]
         if not payments:
             return
+        # Two payments at once must see each other
+        Buyback.claim(list({i.buyback for i in instalments.values()}))
         paid = cls._get_buyback_line_paid(list(amounts), list({
                     i.buyback.id for i in instalments.values()}))
         lang = Lang.get()

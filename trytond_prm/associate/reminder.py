@@ -57,17 +57,19 @@ class Buyback(metaclass=PoolMeta):
                 cls._today(c),
                 configuration.get_multivalue(setting, company=c.id) or 0)
             for c in {b.company for b in buybacks}}
-        dues = defaultdict(list)
+        dues, amounts = defaultdict(list), {}
         for buyback in buybacks:
             for instalment in buyback.instalments:
                 ledger = ledgers.get(instalment.id)
                 if not ledger or ledger.is_settled(instalment):
                     continue
                 due_date = ledger.due_date or instalment.due_date
-                if (select(due_date, *limits[buyback.company])
-                        and not ledger.processing
+                amount = ledger.get_remaining(instalment) - ledger.processing
+                if (amount > 0
+                        and select(due_date, *limits[buyback.company])
                         and getattr(instalment, name) != due_date):
                     dues[due_date].append(instalment)
+                    amounts[instalment] = amount
         if not dues:
             return
         # Two tasks at once mark the same instalments: only one commits
@@ -78,46 +80,62 @@ class Buyback(metaclass=PoolMeta):
         for due_date in sorted(dues):
             for instalment in dues[due_date]:
                 companies[instalment.buyback.company].append(
-                    (instalment, due_date))
-        for company, rows in companies.items():
-            cls._notify_dues(name, company, rows)
-
-    @classmethod
-    def _notify_dues(cls, name, company, rows):
-        "Notify the users of the associates by notification and e-mail"
-        pool = Pool()
-        Instalment = pool.get('prm.buyback.instalment')
-        Lang = pool.get('ir.lang')
-        ModelData = pool.get('ir.model.data')
-        User = pool.get('res.user')
+                    (instalment, due_date, amounts[instalment]))
         message_id = {
             'reminded_for': 'prm.msg_buyback_remind',
             'alerted_for': 'prm.msg_buyback_alert',
             }[name]
+        for company, rows in companies.items():
+            cls._notify_users(
+                company, message_id, [i for i, _, _ in rows],
+                lambda language, lang: [
+                    gettext('prm.msg_buyback_due', language,
+                        instalment=i.rec_name,
+                        amount=lang.currency(a, i.currency),
+                        date=lang.strftime(d))
+                    for i, d, a in rows])
+
+    @classmethod
+    def _notify_errors(cls, errors):
+        super()._notify_errors(errors)
+        companies = defaultdict(list)
+        for buyback, error in errors.items():
+            companies[buyback.company].append((buyback, error))
+        for company, rows in companies.items():
+            cls._notify_users(
+                company, 'prm.msg_buyback_interest_error',
+                [b for b, _ in rows],
+                lambda language, lang: [e.message for _, e in rows])
+
+    @classmethod
+    def _notify_users(cls, company, message_id, records, get_lines):
+        """Notify the users of the associates by notification and e-mail
+
+        The lines are the ones of the language.
+        """
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        ModelData = pool.get('ir.model.data')
+        User = pool.get('res.user')
+        Model = records[0].__class__
         for user in User.search([
                     ('groups', '=', ModelData.get_id(
                             'prm', 'group_associate')),
                     ('companies', '=', company.id),
                     ]):
             language = user.language.code if user.language else None
-            lang = Lang.get(language)
             title = gettext(message_id, language)
-            dues = [
-                gettext('prm.msg_buyback_due', language,
-                    instalment=i.rec_name,
-                    amount=lang.currency(i.amount, i.currency),
-                    date=lang.strftime(d))
-                for i, d in rows]
-            Instalment.notify_user(
-                [i for i, _ in rows], 'tryton-notification', title,
-                '; '.join(dues), user=user)
+            lines = get_lines(language, Lang.get(language))
+            Model.notify_user(
+                records, 'tryton-notification', title, '; '.join(lines),
+                user=user)
             if user.email:
                 message = EmailMessage()
                 from_ = config.get('email', 'from')
                 set_from_header(message, from_, from_)
                 message['To'] = format_address(user.email, user.name)
                 message['Subject'] = title
-                message.set_content('\n'.join(dues))
+                message.set_content('\n'.join(lines))
                 send_message_transactional(message)
 
 
