@@ -1505,7 +1505,7 @@ class BuybackTestCase(unittest.TestCase):
                     self.assertLessEqual(
                         sizes[100], sizes[10] + 5, json.dumps(counts))
             self.assertLessEqual(counts['create'][100], 30)
-            self.assertLessEqual(counts['read'][100], 25)
+            self.assertLessEqual(counts['read'][100], 28)
 
     @with_world
     def test_waterfall(self, world):
