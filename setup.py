@@ -86,6 +86,7 @@ setup(
         'optional': optional,
         'test': [
             require('proteus'), require_module('account_fr'), 'hypothesis',
+            'ical',
             require_module('account_payment_clearing'),
             require_module('account_payment_sepa'),
             require_module('account_statement_ofx'),

@@ -175,6 +175,66 @@ class Client:
             screen.switch_view('form').then(() => true))""")
         return self._screen("screen.current_view.view_type") == 'form'
 
+    def press(self, *keys):
+        """Press the keys
+
+        The client loses a click of the millisecond in which a field loses
+        the focus."""
+        for key in keys:
+            self.page.wait_for_timeout(10)
+            self.page.keyboard.press(key)
+        self.settle()
+
+    def access(self, key):
+        "Press Alt and the access key of a button or of a field"
+        session = self.page.context.new_cdp_session(self.page)
+        # The browser looks for the access key of a character, without which
+        # the driver presses the key
+        for type_ in ['rawKeyDown', 'char', 'keyUp']:
+            session.send('Input.dispatchKeyEvent', {
+                    'type': type_, 'modifiers': 1, 'key': key,
+                    'code': f'Key{key.upper()}',
+                    'text': key, 'unmodifiedText': key,
+                    'windowsVirtualKeyCode': ord(key.upper())})
+        session.detach()
+        self.settle()
+
+    def type(self, text):
+        self.page.keyboard.type(text)
+        self.page.wait_for_timeout(10)
+
+    def reach(self, selector, key='Tab', limit=120):
+        "Press the key until what the selector tells has the focus"
+        for _ in range(limit):
+            if self.page.evaluate(
+                    "s => document.activeElement.matches(s)", selector):
+                return
+            self.page.keyboard.press(key)
+            self.page.wait_for_timeout(10)
+        raise RuntimeError(f"The keyboard does not reach {selector}")
+
+    def complete(self, text):
+        "Type the text and choose the first completion"
+        self.type(text)
+        self.page.locator('.dropdown.open li.completion a').first.wait_for()
+        self.press('ArrowDown', 'Enter')
+
+    def go(self, name):
+        "Open the entry of the menu by the global search"
+        count = self.page.locator('#tablist > li').count()
+        self.press('Control+k')
+        self.complete(name)
+        self.page.wait_for_function(
+            "n => document.querySelectorAll('#tablist > li').length > n",
+            arg=count)
+        self.settle()
+
+    def find(self, text):
+        "Search the text in the list"
+        self.press('Control+f', 'Control+a')
+        self.type(text)
+        self.press('Enter')
+
     def close(self):
         "Close the current tab without saving"
         count = self.page.locator('#tablist > li').count()

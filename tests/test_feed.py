@@ -3,6 +3,7 @@
 import datetime as dt
 
 import icalendar
+from ical.calendar_stream import IcsCalendarStream
 
 from trytond.model.exceptions import SQLConstraintError
 from trytond.modules.company.tests import (
@@ -169,8 +170,30 @@ class FeedTestCase(RouteTestCase):
                 [-DAY, -HOUR])
             event = events[uid(private)]
             self.assertEqual(str(event['CLASS']), 'PRIVATE')
+            self.assertEqual(str(event['SUMMARY']), "Phone")
             self.assertNotIn('DESCRIPTION', event)
-            self.assertNotIn(b'Secret', feed.calendar())
+            for secret in [b'Talk', b'Secret']:
+                self.assertNotIn(secret, feed.calendar())
+
+            # What another client understands of it
+            client = IcsCalendarStream.calendar_from_ics(
+                feed.calendar().decode())
+            found = {
+                e.uid: e for e in client.timeline_tz(paris).included(
+                    date.replace(hour=0, tzinfo=paris),
+                    date.replace(hour=23, tzinfo=paris))}
+            self.assertEqual(set(found), set(events))
+            event = found[uid(meeting)]
+            self.assertEqual(
+                [d.astimezone(paris).replace(tzinfo=None)
+                    for d in [event.start, event.end]],
+                [date + 2 * HOUR, date + 4 * HOUR])
+            self.assertEqual(event.summary, "Offer; first, second - Customer 0")
+            self.assertEqual(event.description, "Über\nuns")
+            self.assertEqual([a.trigger for a in event.alarm], [-DAY, -HOUR])
+            self.assertEqual(found[uid(private)].summary, "Phone")
+            self.assertEqual(found[uid(private)].duration, dt.timedelta())
+            self.assertEqual(found[uid(private)].classification, 'PRIVATE')
 
     @with_transaction()
     def test_access(self):

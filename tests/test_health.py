@@ -87,7 +87,16 @@ class HealthTestCase(SetupMixin, unittest.TestCase):
         Health = pool.get('prm.partner.health')
         Metric = pool.get('prm.health.metric')
         partners = self.partners(setup)
-        self.assertEqual(Health.take(partners), [])
+        # Without metric of its own the company uses the common ones
+        common, = Health.take(partners)
+        self.assertEqual({m.company for m in Metric.search([])}, {None})
+        self.assertEqual(sum(l.weight for l in common.lines), 100)
+        Metric.write(Metric.search([], limit=1), {'active': False})
+        with self.assertRaisesRegex(
+                HealthWeightError,
+                'The weights of the health metrics of "any company" total '
+                '80.00 but must total 100. Change them before.'):
+            Health.take(partners)
         create_metrics(setup.company, recency=40, frequency=50)
         with self.assertRaises(HealthWeightError) as cm:
             Health.take(partners)

@@ -773,7 +773,7 @@ class InteractionTestCase(unittest.TestCase):
                         }])
             self.assertEqual(public.employee, a)
         for user, visible in zip(users, [
-                    {public, private, staff}, {public}, {public, staff}]):
+                    {public, private, staff}, {public}, {public}]):
             set_user, set_context = as_user(user)
             with self.subTest(user=user.name), set_user, set_context:
                 self.assertEqual(

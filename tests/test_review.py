@@ -222,6 +222,50 @@ class ReviewTestCase(unittest.TestCase):
             self.assertEqual(month.tension_partner, None)
 
     @with_transaction()
+    def test_tension_staff(self):
+        "Users read the tension of the staff from five people only"
+        pool = Pool()
+        Employee = pool.get('company.employee')
+        Interaction = pool.get('prm.interaction')
+        Party = pool.get('party.party')
+        Review = pool.get('prm.review')
+        company = create_company()
+        with set_company(company):
+            setup_account(company, 2008)
+            parties = Party.create([{'name': f'E{i}'} for i in range(5)])
+            employees = Employee.create([{
+                        'party': p.id, 'company': company.id}
+                    for p in parties[:3]])
+            interact(company, '2008-01-10 10:00', 0, 'customer')
+            interactions = [
+                interact(company, '2008-01-10 10:00', -1) for _ in range(7)]
+            # Neither the same people again nor those unknown count
+            for interaction, employee in zip(interactions, employees * 2):
+                interaction.employee = employee
+            Interaction.save(interactions)
+            # The colleague spoke and not the employee
+            Interaction.write(interactions[:1], {'party': parties[3].id})
+            for protect in [{'_check_access': True}, {'protect_staff': True}]:
+                with Transaction().set_user(1), \
+                        Transaction().set_context(protect):
+                    few = get_months()['2008-01']
+                    self.assertEqual(few.tension_staff, None)
+                    self.assertEqual(few.tension, 0)
+                    self.assertEqual(few.interactions, 8)
+            self.assertEqual(get_months()['2008-01'].tension_staff, 1)
+
+            Interaction.write(interactions[-1:], {'party': parties[4].id})
+
+            with Transaction().set_user(1), \
+                    Transaction().set_context(_check_access=True):
+                enough = get_months()['2008-01']
+                self.assertEqual(enough.tension_staff, 1)
+                self.assertEqual(enough.tension, D('0.875'))
+            review = new_review(company)
+            Review.close([review])
+            self.assertEqual(review.tension_staff, 1)
+
+    @with_transaction()
     def test_interaction_timezone(self):
         "The month of an interaction is the one where the company is"
         company = create_company()
@@ -394,11 +438,14 @@ class ReviewTestCase(unittest.TestCase):
             setup_account(company, 2007, 2008)
             post_revenue(company, '2007-12-31', '2')
             post_revenue(company, '2008-01-01', '4')
-            interact(company, '2008-01-01 10:00', -1)
+            interact(company, '2008-01-01 10:00', -1, 'customer')
+            # Too few people to keep it
+            interact(company, '2008-01-01 10:00', 0)
             review = new_review(company)
 
             Review.close([review])
             self.assertEqual(review.state, 'closed')
+            self.assertEqual(review.tension_staff, None)
             self.assertTrue(review.closed_at)
             self.assertFalse(review.changed)
             self.assertEqual(review.changes, '')
@@ -631,7 +678,7 @@ class ReviewTestCase(unittest.TestCase):
             setup_account(company, 2007, 2008)
             post_revenue(company, '2007-12-31', '2000')
             post_revenue(company, '2008-01-01', '4321')
-            interact(company, '2008-01-01 10:00', -1)
+            interact(company, '2008-01-01 10:00', -1, 'customer')
             review = new_review(company, name="The Half-year")
             Finding = pool.get('prm.review.finding')
             Finding.create([{

@@ -1,10 +1,13 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+from decimal import Decimal
+
 from trytond.model import ModelSQL, fields
 from trytond.modules.company.model import CompanyValueMixin
 from trytond.pool import Pool, PoolMeta
 
 _FIELDS = {'health_threshold', 'health_channel'}
+_THRESHOLD = Decimal(40)
 
 
 class Configuration(metaclass=PoolMeta):
@@ -26,6 +29,16 @@ class Configuration(metaclass=PoolMeta):
             return pool.get('prm.configuration.health')
         return super().multivalue_model(field)
 
+    @classmethod
+    def default_health_threshold(cls, **pattern):
+        return cls.multivalue_model(
+            'health_threshold').default_health_threshold()
+
+    @classmethod
+    def default_health_channel(cls, **pattern):
+        return cls.multivalue_model(
+            'health_channel').default_health_channel()
+
 
 class ConfigurationHealth(ModelSQL, CompanyValueMixin):
     __name__ = 'prm.configuration.health'
@@ -35,3 +48,16 @@ class ConfigurationHealth(ModelSQL, CompanyValueMixin):
         "Health Threshold", digits=(None, 2))
     health_channel = fields.Many2One(
         'prm.channel', "Health Channel", ondelete='RESTRICT')
+
+    @classmethod
+    def default_health_threshold(cls):
+        return _THRESHOLD
+
+    @classmethod
+    def default_health_channel(cls):
+        pool = Pool()
+        ModelData = pool.get('ir.model.data')
+        try:
+            return ModelData.get_id('prm', 'channel_phone')
+        except KeyError:
+            return None

@@ -41,7 +41,9 @@ class HealthMetric(
     __name__ = 'prm.health.metric'
     __string__ = "Health Metric"
 
-    company = fields.Many2One('company.company', "Company", required=True)
+    company = fields.Many2One(
+        'company.company', "Company",
+        help="Leave empty for each company that has no metric of its own.")
     kind = fields.Selection(KINDS, "Kind", required=True, sort=False)
     kind_string = kind.translated('kind')
     weight = fields.Numeric(
@@ -128,35 +130,46 @@ class HealthMetric(
                 if total > 100:
                     raise HealthMetricError(gettext(
                             'prm.msg_health_metric_exceeded',
-                            company=company.rec_name,
+                            company=cls._company_name(company),
                             total=_format(total)))
 
     @classmethod
-    def _totals(cls, companies):
-        totals = defaultdict(Decimal)
-        for metric in cls.search([
-                    ('company', 'in', list(map(int, companies))),
+    def _of(cls, companies):
+        "Return the active metrics by company or None for those of any"
+        metrics = defaultdict(list)
+        for metric in cls.search(['OR',
+                    ('company', 'in', [c.id for c in companies if c]),
+                    ('company', '=', None),
                     ]):
-            totals[metric.company] += metric.weight
-        return totals
+            metrics[metric.company].append(metric)
+        return metrics
+
+    @classmethod
+    def _totals(cls, companies):
+        metrics = cls._of(companies)
+        return {c: sum(m.weight for m in metrics[c]) for c in companies}
+
+    @classmethod
+    def _company_name(cls, company):
+        return (company.rec_name if company
+            else gettext('prm.msg_health_metric_any_company'))
 
     @classmethod
     def of_companies(cls, companies):
         """Return the metrics of each company that has any
 
-        Their weights must total 100.
+        They are its own or else those without company. Their weights must
+        total 100.
         """
-        metrics = defaultdict(list)
-        for metric in cls.search([
-                    ('company', 'in', list(map(int, companies))),
-                    ]):
-            metrics[metric.company].append(metric)
-        for company, company_metrics in metrics.items():
-            total = sum(m.weight for m in company_metrics)
+        found = cls._of(companies)
+        metrics = {
+            c: ms for c in companies if (ms := found[c] or found[None])}
+        for company in {m.company for ms in metrics.values() for m in ms}:
+            total = sum(m.weight for m in found[company])
             if total != 100:
                 raise HealthWeightError(gettext(
                         'prm.msg_health_metric_total',
-                        company=company.rec_name,
+                        company=cls._company_name(company),
                         total=_format(total)))
         return metrics
 
@@ -204,6 +217,7 @@ class HealthMetric(
         for sub_partners in grouped_slice(partners, _SIZE):
             where = (_in(interaction.partner, list(map(int, sub_partners)))
                 & (interaction.state == 'done')
+                & (interaction.population != 'staff')
                 & (day <= date))
             if since:
                 where &= interaction.date >= since - _DAY

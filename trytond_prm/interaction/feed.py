@@ -192,7 +192,7 @@ class Interaction(metaclass=PoolMeta):
         """Return the iCalendar event of the interaction
 
         It keeps its UID as long as it is in the database. What is private
-        is without contact and body.
+        only tells its channel.
         """
         database = Transaction().database.name
         modified = (self.write_date or self.create_date).replace(
@@ -205,7 +205,8 @@ class Interaction(metaclass=PoolMeta):
         event.add('dtstart', start)
         if self.duration:
             event.add('dtend', start + self.duration)
-        event.add('summary', self.rec_name)
+        summary = self.channel.rec_name if self.private else self.rec_name
+        event.add('summary', summary)
         event.add('status', 'CONFIRMED')
         event.add('categories', [self.channel.rec_name])
         if self.private:
@@ -220,7 +221,7 @@ class Interaction(metaclass=PoolMeta):
             for reminder in self.reminders:
                 alarm = icalendar.Alarm()
                 alarm.add('action', 'DISPLAY')
-                alarm.add('description', self.rec_name)
+                alarm.add('description', summary)
                 alarm.add('trigger', -reminder.before)
                 event.add_component(alarm)
         return event

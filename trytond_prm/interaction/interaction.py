@@ -19,6 +19,8 @@ from ..tools import Inline, local_date
 from .exceptions import (
     InteractionDeleteError, PartnerPartyError, SentimentError)
 
+# When the next interaction is proposed if the type does not tell
+_FOLLOW_UP = dt.timedelta(days=7)
 _SIZE = 10_000  # values of an IN that every database accepts
 
 
@@ -666,6 +668,8 @@ class InteractionFollowUp(Wizard):
 
     def default_start(self, fields):
         values = self.record.follow_up_values()
+        values.setdefault(
+            'date', self.record.default_date() + _FOLLOW_UP)
         return {
             n: values[n] for n in [
                 'company', 'date', 'channel', 'employee', 'subject']

@@ -7,7 +7,7 @@ from sql.aggregate import Max, Min
 from sql.conditionals import Case
 
 from trytond import backend
-from trytond.model import fields
+from trytond.model import ModelView, fields
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Eval, If
 from trytond.tools import grouped_slice, sqlite_apply_types
@@ -51,6 +51,17 @@ class Partner(metaclass=PoolMeta):
             help="The days since the last interaction that is done, or since "
             "the start of the relationship."),
         'get_days_without_contact', searcher='search_days_without_contact')
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls._buttons.update({
+                'quick_interaction': {
+                    'invisible': Eval('state') == 'ended',
+                    'icon': 'tryton-chat',
+                    'depends': ['state'],
+                    },
+                })
 
     @classmethod
     def _today_bounds(cls, company=None):
@@ -266,3 +277,8 @@ class Partner(metaclass=PoolMeta):
         Interaction = pool.get('prm.interaction')
         super()._handed_over(handovers, employee, date)
         Interaction.follow_handovers(handovers, employee, date)
+
+    @classmethod
+    @ModelView.button_action('prm.act_interaction_quick')
+    def quick_interaction(cls, partners):
+        pass

@@ -1,8 +1,27 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 from trytond.i18n import gettext
+from trytond.model import ModelView
 from trytond.modules.party.exceptions import EraseError
 from trytond.pool import Pool, PoolMeta
+
+
+class Party(metaclass=PoolMeta):
+    __name__ = 'party.party'
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls._buttons.update({
+                'quick_interaction': {
+                    'icon': 'tryton-chat',
+                    },
+                })
+
+    @classmethod
+    @ModelView.button_action('prm.act_interaction_quick')
+    def quick_interaction(cls, parties):
+        pass
 
 
 class Replace(metaclass=PoolMeta):

@@ -1,10 +1,11 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 import datetime as dt
+from functools import wraps
 
 from sql import Cast, Literal, Null, Union
 from sql.aggregate import Avg, Count
-from sql.conditionals import Case, NullIf
+from sql.conditionals import Case, Coalesce, NullIf
 from sql.functions import Extract, Round
 
 from trytond.model import ModelSQL, ModelView, fields
@@ -18,10 +19,21 @@ from ..tools import sql_local_date, sql_month, sql_sum
 
 POPULATIONS = ['customer', 'partner', 'staff']
 TENSION_LIMIT = -1
+# The least people between whom the sentiment of one can not be told
+STAFF_MINIMUM = 5
 _DAY = dt.timedelta(days=1)
 _CLOSING_ORIGIN = 'account.fiscalyear,%'
 # Room for the months from 1900 to 2733 of each company
 _MONTHS = 10000
+
+
+def protect_staff(func):
+    "Leave the sentiment of few people out of what the function keeps"
+    @wraps(func)
+    def wrapper(*args, **kwargs):
+        with Transaction().set_context(protect_staff=True):
+            return func(*args, **kwargs)
+    return wrapper
 
 
 class Figures(ModelSQL):
@@ -89,7 +101,9 @@ class Figures(ModelSQL):
     tension = fields.Numeric(
         "Tension", digits=(None, 4),
         help="The share of the interactions done whose sentiment "
-        "is negative.")
+        "is negative.\n"
+        "Those with the staff count only when five different people at least "
+        "had them.")
     tension_customer = fields.Numeric(
         "Customer Tension", digits=(None, 4),
         help="The tension of the interactions with customers.")
@@ -98,7 +112,8 @@ class Figures(ModelSQL):
         help="The tension of the interactions with partners.")
     tension_staff = fields.Numeric(
         "Staff Tension", digits=(None, 4),
-        help="The tension of the interactions with staff.")
+        help="The tension of the interactions with staff.\n"
+        "It is empty as long as less than five different people had them.")
 
     @classmethod
     def get_currency(cls, records, name):
@@ -125,7 +140,7 @@ class Month(AmountsMixin, Figures, ModelView):
             end_date=context.get('end_date'))
         months = items.select(
             items.company, sql_month(items.date).as_('date'),
-            items.measure, items.value)
+            items.measure, items.value, items.person)
         return months.select(
             (months.company * Literal(_MONTHS)
                 + (Cast(Extract('year', months.date), 'INTEGER')
@@ -141,16 +156,19 @@ class Month(AmountsMixin, Figures, ModelView):
     def items(cls, start_date=None, end_date=None, companies=None):
         """Return the SQL query of all that a review counts
 
-        Its columns are company, date, measure and value.
+        Its columns are company, date, measure, value and person.
         The value is an amount in the currency of the company or, for the
         measures of POPULATIONS which are interactions done, 1 when the
-        sentiment is negative and 0 otherwise.
+        sentiment is negative and 0 otherwise. The person is the party of
+        who had the interaction with the staff: the colleague or, when not
+        told, the employee.
         The moment of an interaction counts in the time zone of its company
         (UTC when it has none).
         """
         pool = Pool()
         Company = pool.get('company.company')
         Concession = pool.get('prm.concession')
+        Employee = pool.get('company.employee')
         Interaction = pool.get('prm.interaction')
         Partner = pool.get('prm.partner')
         Payment = pool.get('prm.buyback.payment')
@@ -158,6 +176,8 @@ class Month(AmountsMixin, Figures, ModelView):
         Pipeline = pool.get('prm.pipeline')
         Target = pool.get('prm.target')
         TargetLine = pool.get('prm.target.line')
+
+        nobody = Cast(Null, 'INTEGER').as_('person')
 
         def restrict(where, company, date):
             if start_date:
@@ -174,9 +194,11 @@ class Month(AmountsMixin, Figures, ModelView):
                 query.date.as_('date'),
                 Literal(measure).as_('measure'),
                 getattr(query, value).as_('value'),
+                nobody,
                 where=restrict(Literal(True), query.company, query.date))
 
         company = Company.__table__()
+        employee = Employee.__table__()
         interaction = Interaction.__table__()
         payment = Payment.__table__()
         target = Target.__table__()
@@ -188,6 +210,7 @@ class Month(AmountsMixin, Figures, ModelView):
                 target_line.date.as_('date'),
                 Literal('target').as_('measure'),
                 target_line.amount.as_('value'),
+                nobody,
                 where=restrict(
                     (target.scope == 'company')
                     & (target.measure == 'revenue'),
@@ -203,12 +226,16 @@ class Month(AmountsMixin, Figures, ModelView):
                 dt.datetime.combine(end_date, dt.time.min) + 2 * _DAY)
         tension = (interaction
             .join(company, condition=interaction.company == company.id)
+            .join(employee, 'LEFT',
+                condition=(interaction.employee == employee.id)
+                & (interaction.population == 'staff'))
             .select(
                 interaction.company.as_('company'),
                 local_date.as_('date'),
                 interaction.population.as_('measure'),
                 Case((interaction.sentiment <= TENSION_LIMIT, 1),
                     else_=0).as_('value'),
+                Coalesce(interaction.party, employee.party).as_('person'),
                 where=restrict(
                     (interaction.state == 'done') & nearby,
                     interaction.company, local_date)))
@@ -218,6 +245,7 @@ class Month(AmountsMixin, Figures, ModelView):
             partner.end_date.as_('date'),
             Literal('lost').as_('measure'),
             Literal(1).as_('value'),
+            nobody,
             where=restrict(
                 partner.state == 'ended',
                 partner.company, partner.end_date))
@@ -267,7 +295,13 @@ class Month(AmountsMixin, Figures, ModelView):
 
     @classmethod
     def figures(cls, items):
-        "Return by name the SQL expression of each figure of grouped items"
+        """Return by name the SQL expression of each figure of grouped items
+
+        The sentiment of the staff is left out of what users read and of what
+        is kept for them as long as it comes from less than STAFF_MINIMUM
+        people: nobody can tell whose it is.
+        """
+        transaction = Transaction()
         def total(plus, minus=[], empty=False):
             value = Case(
                 (items.measure.in_(plus), items.value),
@@ -278,6 +312,21 @@ class Month(AmountsMixin, Figures, ModelView):
         def tension(populations):
             return Round(
                 Avg(Case((items.measure.in_(populations), items.value))), 4)
+
+        tensions = {
+            'tension': tension(POPULATIONS),
+            **{f'tension_{p}': tension([p]) for p in POPULATIONS},
+            }
+        if (transaction.check_access
+                or transaction.context.get('protect_staff')):
+            enough = Count(
+                Case((items.measure == 'staff', items.person)),
+                distinct=True) >= STAFF_MINIMUM
+            tensions['tension'] = Case(
+                (enough, tensions['tension']),
+                else_=tension([p for p in POPULATIONS if p != 'staff']))
+            tensions['tension_staff'] = Case(
+                (enough, tensions['tension_staff']))
 
         gross_revenue = ['ledger', 'booked']
         buyback = ['principal', 'interest']
@@ -305,8 +354,7 @@ class Month(AmountsMixin, Figures, ModelView):
                 Case((items.measure == 'lost', items.value))),
             'interactions': Count(
                 Case((items.measure.in_(POPULATIONS), items.value))),
-            'tension': tension(POPULATIONS),
-            **{f'tension_{p}': tension([p]) for p in POPULATIONS},
+            **tensions,
             }
 
     def get_rec_name(self, name):

@@ -27,7 +27,7 @@ from ..tools import sql_month
 from .consolidation import converted_query
 from .exceptions import (
     ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError)
-from .month import Figures
+from .month import Figures, protect_staff
 
 _DAY = dt.timedelta(days=1)
 _PREFIX = 'compare_'
@@ -452,7 +452,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 periods.review, periods.kind,
                 sql_month(items.date if monthly else periods.start_date
                     ).as_('date'),
-                items.measure, items.value))
+                items.measure, items.value, items.person))
         expressions = Month.figures(rows)
         query = rows.select(
             rows.review, rows.kind, rows.date, *expressions.values(),
@@ -556,6 +556,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         return costs
 
     @classmethod
+    @protect_staff
     def get_changes(cls, reviews, names):
         """Return for closed reviews whether figures would change and how
 
@@ -631,6 +632,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             [self], self._figures([self], monthly=True))[self.id]
 
     @classmethod
+    @protect_staff
     @without_check_access
     def _documents(cls, reviews, figures):
         """Return the document of each review by id
@@ -1104,6 +1106,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     @ModelView.button
     @Workflow.transition('closed')
     @set_employee('closed_by')
+    @protect_staff
     def close(cls, reviews):
         pool = Pool()
         ClosedDifference = pool.get('prm.review.difference.closed')

@@ -89,7 +89,7 @@ def phase_rows(start_date=None, end_date=None):
     """Return the SQL query of the items of review of each separation
 
     Its columns are separation, company, phase (the index in PHASES), date
-    (the first of the month), measure and value.
+    (the first of the month), measure, value and person.
     """
     Month = Pool().get('prm.review.month')
     items = Month.items(start_date=start_date, end_date=end_date)
@@ -104,7 +104,7 @@ def phase_rows(start_date=None, end_date=None):
                 ((periods.end_date == Null)
                     | (month <= sql_month(periods.end_date)), 1),
                 else_=2).as_('phase'),
-            month.as_('date'), items.measure, items.value))
+            month.as_('date'), items.measure, items.value, items.person))
 
 
 class Separation(metaclass=PoolMeta):
@@ -203,7 +203,7 @@ class SeparationMonth(AmountsMixin, Figures, ModelView):
         rows = Union(
             rows.select(
                 rows.separation, rows.company, rows.date, rows.measure,
-                rows.value),
+                rows.value, rows.person),
             periods
             .join(milestone,
                 condition=milestone.separation == periods.separation)
@@ -211,6 +211,7 @@ class SeparationMonth(AmountsMixin, Figures, ModelView):
                 periods.separation, periods.company,
                 sql_month(milestone.date).as_('date'),
                 Literal('milestone').as_('measure'), Literal(1).as_('value'),
+                Cast(Null, 'INTEGER').as_('person'),
                 where=milestone.date <= end_date),
             all_=True)
         figures = Month.figures(rows)
