@@ -150,6 +150,15 @@ class Client:
         "Give the model of the current tab"
         return self._screen("screen.model_name")
 
+    def current(self):
+        "Give the id of the current record"
+        return self._screen(
+            "screen.current_record && screen.current_record.id")
+
+    def ids(self):
+        "Give the ids of the records of the list"
+        return self._screen("screen.group.map(r => r.id)")
+
     def count_views(self):
         return self._screen("screen.views.length + screen.view_to_load.length")
 
@@ -213,11 +222,35 @@ class Client:
             self.page.wait_for_timeout(10)
         raise RuntimeError(f"The keyboard does not reach {selector}")
 
+    def focused(self, selector):
+        "Wait until what the selector tells has the focus"
+        self.page.wait_for_function(
+            "s => document.activeElement.matches(s)", arg=selector)
+        self.settle()
+
     def complete(self, text):
         "Type the text and choose the first completion"
         self.type(text)
         self.page.locator('.dropdown.open li.completion a').first.wait_for()
         self.press('ArrowDown', 'Enter')
+
+    def choose(self, name, limit=50):
+        "Choose the entry of the open menu of the tool bar"
+        count = self.page.locator('#tablist > li').count()
+        for _ in range(limit):
+            self.page.keyboard.press('ArrowDown')
+            if self.page.evaluate(
+                    "() => document.activeElement.textContent.trim()"
+                    ) == name:
+                break
+            self.page.wait_for_timeout(10)
+        else:
+            raise RuntimeError(f"The keyboard does not reach {name}")
+        self.press('Enter')
+        self.page.wait_for_function(
+            "n => document.querySelectorAll('#tablist > li').length > n",
+            arg=count)
+        self.settle()
 
     def go(self, name):
         "Open the entry of the menu by the global search"

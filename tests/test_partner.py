@@ -5,6 +5,7 @@ import unittest
 from decimal import Decimal
 
 from trytond.exceptions import UserError
+from trytond.model import ModelSQL, fields
 from trytond.model.exceptions import (
     AccessError, SQLConstraintError, ValidationError)
 from trytond.modules.account.tests import create_chart, get_fiscalyear
@@ -1187,14 +1188,62 @@ class PartyTestCase(unittest.TestCase):
 
     @with_transaction()
     def test_erase(self):
-        "An open partner is not erased"
+        "An open partner is not erased and nothing of an ended one is left"
         pool = Pool()
+        Agreement = pool.get('prm.agreement')
+        AgreementType = pool.get('prm.agreement.type')
+        Attachment = pool.get('ir.attachment')
+        ContactMechanism = pool.get('party.contact_mechanism')
+        Decision = pool.get('prm.enrolment.decision')
+        Enrolment = pool.get('prm.enrolment')
         Erase = pool.get('party.erase', type='wizard')
+        Interaction = pool.get('prm.interaction')
+        Program = pool.get('prm.program')
+        Registration = pool.get('prm.registration')
         Session = pool.get('ir.session.wizard')
         Partner = pool.get('prm.partner')
         company = create_company()
         with set_company(company):
-            partner, = create_partners(company, description="Secret")
+            partner, other = create_partners(
+                company, 2, description="Secret")
+            Partner.write([other], {
+                    'description': None,
+                    'contacts': [('create', [
+                                {'party': partner.party.id,
+                                    'role': "Secret"}])],
+                    })
+            mechanism, = ContactMechanism.create([{
+                        'party': partner.party.id, 'type': 'email',
+                        'value': 'secret@example.com'}])
+            channel, = pool.get('prm.channel').search(
+                [('kind', '=', 'email')])
+            agreement_type, = AgreementType.create([{'name': "Contract"}])
+            agreement, = Agreement.create([{
+                        'partner': partner.id, 'type': agreement_type.id,
+                        'terms': "Secret"}])
+            Attachment.create([{
+                        'name': "Secret", 'resource': str(r)}
+                    for r in [partner, agreement]])
+            Interaction.create([{
+                        'party': p.party.id, 'channel': channel.id,
+                        'contact': contact, 'state': 'done',
+                        'subject': "Secret", 'body': "Secret",
+                        'outcome': "Secret",
+                        'message_identifier': f"Secret {i}"}
+                    for i, (p, contact) in enumerate([
+                            (partner, None), (other, mechanism.id)])])
+            Registration.create([{
+                        'partner': partner.id, 'party': other.party.id,
+                        'description': "Secret", 'override_reason': "Secret",
+                        'reason': "Secret"}])
+            program, = Program.create([{
+                        'name': "Resellers",
+                        'tiers': [('create', [{'name': "Bronze"}])]}])
+            enrolment, = Enrolment.create([{
+                        'partner': partner.id, 'program': program.id,
+                        'tier': program.tiers[0].id}])
+            Decision.create([{
+                        'enrolment': enrolment.id, 'reason': "Secret"}])
             partner.party.active = False
             partner.party.save()
             session = Session()
@@ -1208,8 +1257,17 @@ class PartyTestCase(unittest.TestCase):
                 erase.transition_erase()
             end([partner])
             erase.transition_erase()
-            self.assertEqual(
-                Partner.search([('description', '=', None)]), [partner])
+            for name, Model in pool.iterobject():
+                if (not name.startswith('prm.') and name != 'ir.attachment'
+                        or not issubclass(Model, ModelSQL)
+                        or Model.table_query()):
+                    continue
+                texts = [
+                    n for n, f in Model._fields.items()
+                    if isinstance(f, (fields.Char, fields.Text))]
+                with self.subTest(model=name):
+                    self.assertFalse(texts and Model.search(['OR', *(
+                                    (n, 'like', "Secret%") for n in texts)]))
 
     @with_transaction()
     def test_social(self):

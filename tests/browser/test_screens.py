@@ -3,6 +3,7 @@
 import os
 import re
 import sys
+import time
 import unittest
 from contextlib import ExitStack
 from pathlib import Path
@@ -89,3 +90,139 @@ class ScreensTestCase(unittest.TestCase):
                         self.look(f'{name}-{i}-{view}')
                 self.client.close()
         self.assertLessEqual(MODELS, seen)
+
+    def task(self, name):
+        "Tell the task and check that the one before left no error"
+        self.assertEqual(self.client.check(), [])
+        return self.subTest(task=name)
+
+    def values(self, *names):
+        "Give the values of the current record as the server has them"
+        client = self.client
+        values, = client.rpc(f'model.{client.model()}.read', [
+                client.current()], list(names))
+        return [values[n] for n in names]
+
+    def test_tasks(self):
+        "The sales staff does its daily tasks with the keyboard alone"
+        client = self.client
+        tab = '.tab-pane.active '
+        # A name and a number that no run before used
+        unique = f'{time.time_ns() // 1_000_000:015d}'
+        party, = client.rpc('model.party.party.create', [{
+                    'name': f"Keyboard {unique}",
+                    'contact_mechanisms': [['create', [
+                                {'type': 'phone', 'value': unique}]]],
+                    }])
+        partner, = client.rpc(
+            'model.prm.partner.create', [{'party': party}])
+        client.rpc('model.prm.partner.onboard', [partner])
+        channel, = client.rpc(
+            'model.prm.channel.search', [['kind', '=', 'phone']], 0, 1, None)
+        late, = client.rpc('model.prm.interaction.create', [{
+                    'party': party, 'channel': channel, 'subject': unique,
+                    'date': {
+                        '__class__': 'datetime', 'year': 2008, 'month': 1,
+                        'day': 1, 'hour': 9, 'minute': 0, 'second': 0,
+                        'microsecond': 0}}])
+
+        with self.task("find a partner by phone"):
+            client.go("Partners")
+            client.find(unique)
+            client.press('Control+ArrowDown', 'Control+l')
+            self.assertEqual(client.current(), partner)
+        with self.task("enter an interaction with one key"):
+            client.access('q')
+            client.focused('input[name="party"]')
+            client.reach(tab + 'input[name="subject"]')
+            client.type("Offer")
+            client.press('Control+s')
+            self.assertEqual(
+                self.values('party', 'partner', 'subject', 'state'),
+                [party, partner, "Offer", 'planned'])
+        with self.task("note that it is done"):
+            client.reach(tab + 'button[name="do"]')
+            client.press('Enter')
+            self.assertEqual(self.values('state'), ['done'])
+        with self.task("plan the next step"):
+            client.reach(tab + 'button[name="follow_up"]')
+            client.press('Enter')
+            client.focused('.modal input[name="date"]')
+            client.reach('.modal input[name="subject"]')
+            client.press('Control+a')
+            client.type("Next step")
+            client.press('Enter')
+            next_, = self.values('next')
+            self.assertEqual(
+                client.rpc('model.prm.interaction.read', [next_], [
+                        'subject', 'partner', 'state'])[0], {
+                    'id': next_, 'subject': "Next step", 'partner': partner,
+                    'state': 'planned'})
+            client.press('Alt+w', 'Alt+w')
+        with self.task("see what is overdue"):
+            client.go("Interactions")
+            client.reach(tab + '.tab-domain a[aria-controls="1"]')
+            client.press('Enter')
+            self.assertIn(late, client.ids())
+            client.press('Alt+w')
+        with self.task("go from a party to its partner"):
+            client.go("Parties")
+            client.find(unique)
+            client.press('Control+ArrowDown', 'Control+Shift+r')
+            client.choose("Partners")
+            self.assertEqual(client.model(), 'prm.partner')
+            self.assertEqual(client.ids(), [partner])
+            client.press('Alt+w', 'Alt+w')
+        with self.task("register a deal"):
+            client.go("Deal Registrations")
+            client.press('Alt+n')
+            client.focused('input[name="partner"]')
+            client.complete(unique)
+            client.reach(tab + 'input[name="party"]')
+            client.complete(unique)
+            client.reach(tab + 'input[name="description"]')
+            client.type("Machine")
+            client.press('Control+s')
+            client.reach(tab + 'button[name="submit"]')
+            client.press('Enter')
+            self.assertEqual(
+                self.values('partner', 'description', 'state'),
+                [partner, "Machine", 'submitted'])
+            client.press('Alt+w')
+        with self.task("submit a gesture"):
+            client.go("Commercial Gestures")
+            client.press('Alt+n')
+            client.focused('input[name="party"]')
+            client.complete(unique)
+            client.reach(tab + 'select[name="kind"]')
+            client.type("Free")
+            client.reach(tab + 'select[name="reason"]')
+            client.type("Qual")
+            for name in ['amount', 'cost']:
+                client.reach(tab + f'input[name="{name}"]')
+                client.type("40")
+            client.press('Tab', 'Control+s')
+            client.reach(tab + 'button[name="submit"]')
+            client.press('Enter')
+            self.assertEqual(
+                self.values('party', 'kind', 'state'),
+                [party, 'free_service', 'submitted'])
+            client.press('Alt+w')
+        with self.task("see who was not contacted for 30 days"):
+            client.go("Partners")
+            client.find("Days without Contact: >30")
+            self.assertTrue(client.ids())
+            self.assertNotIn(partner, client.ids())
+        with self.task("export the list"):
+            client.reach(tab + 'a.navbar-brand', key='Shift+Tab')
+            client.press('Enter')
+            client.reach('#export', key='ArrowDown')
+            client.press('Enter')
+            client.reach('.modal .btn-primary')
+            with client.page.expect_download() as download:
+                client.press('Enter')
+            content = Path(download.value.path()).read_text()
+            self.assertIn("Days without Contact", content.splitlines()[0])
+            client.reach('.modal .btn-link')
+            client.press('Enter')
+        self.look('tasks')

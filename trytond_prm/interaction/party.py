@@ -55,7 +55,10 @@ class Erase(metaclass=PoolMeta):
         pool = Pool()
         Interaction = pool.get('prm.interaction')
         return super().to_erase(party_id) + [
-            (Interaction, [('party', '=', party_id)], True,
-                ['subject', 'body', 'outcome'],
-                [None, None, None]),
+            (Interaction, ['OR',
+                    ('party', '=', party_id),
+                    ('contact.party', '=', party_id),
+                    ], True,
+                ['subject', 'body', 'outcome', 'message_identifier'],
+                [None, None, None, None]),
             ]
