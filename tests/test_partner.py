@@ -1260,7 +1260,7 @@ class PartyTestCase(unittest.TestCase):
             for name, Model in pool.iterobject():
                 if (not name.startswith('prm.') and name != 'ir.attachment'
                         or not issubclass(Model, ModelSQL)
-                        or Model.table_query()):
+                        or Model.table_query):
                     continue
                 texts = [
                     n for n, f in Model._fields.items()
