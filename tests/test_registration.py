@@ -160,6 +160,9 @@ class RegistrationTestCase(SetupMixin, unittest.TestCase):
     def test_conflicts(self, setup):
         "Only one holder of a deal is approved at a time"
         pool = Pool()
+        Party = pool.get('party.party')
+        Replace = pool.get('party.replace', type='wizard')
+        Session = pool.get('ir.session.wizard')
         Registration = pool.get('prm.registration')
         first = self.create(
             setup, setup.first, products=[('add', [setup.licence.id])])
@@ -186,6 +189,25 @@ class RegistrationTestCase(SetupMixin, unittest.TestCase):
             ['withdrawn', 'approved', 'approved'])
         everything = self.create(setup, setup.first)
         self.assertEqual(set(everything.conflicts), {second, other})
+
+        twin = Party(name="Twin")
+        twin.save()
+        held = self.create(setup, setup.first, party=twin.id)
+        Registration.approve([held])
+        session = Session()
+        session.save()
+        wizard = Replace(session.id)
+        wizard.ask.source = twin
+        wizard.ask.destination = setup.party
+        with self.assertRaisesRegex(
+                RegistrationConflictError,
+                'You cannot replace the party "Twin" by .* because the deal '
+                'registrations .* would protect the same deal. Let one of '
+                'them expire or be withdrawn before.'):
+            wizard.transition_replace()
+        Registration.withdraw([held])
+        wizard.transition_replace()
+        self.assertEqual(held.party, setup.party)
 
     @with_setup
     def test_same_time(self, setup):

@@ -1,8 +1,12 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+from itertools import combinations
+
 from trytond.i18n import gettext
 from trytond.modules.party.exceptions import EraseError
 from trytond.pool import Pool, PoolMeta
+
+from .exceptions import RegistrationConflictError
 
 
 class Replace(metaclass=PoolMeta):
@@ -13,6 +17,27 @@ class Replace(metaclass=PoolMeta):
         return super().fields_to_replace() + [
             ('prm.registration', 'party'),
             ]
+
+    def transition_replace(self):
+        pool = Pool()
+        Registration = pool.get('prm.registration')
+        source, destination = self.ask.source, self.ask.destination
+        approved = Registration.search([
+                ('party', 'in', [source.id, destination.id]),
+                ('state', '=', 'approved'),
+                ])
+        # The deal keeps only one holder
+        for registration, other in combinations(approved, 2):
+            if (registration.party != other.party
+                    and registration.company == other.company
+                    and registration._overlaps(other)):
+                raise RegistrationConflictError(gettext(
+                        'prm.msg_replace_party_registration',
+                        source=source.rec_name,
+                        destination=destination.rec_name,
+                        registration=registration.rec_name,
+                        other=other.rec_name))
+        return super().transition_replace()
 
 
 class Erase(metaclass=PoolMeta):
