@@ -26,6 +26,12 @@ from .exceptions import BuybackAmendmentError
 store_prefix = config.get('prm', 'buyback_store_prefix', default=None)
 
 
+def _differ(name, other):
+    "PYSON of numbers that differ: the clients compare them by order only"
+    value, other = Eval(name, 0), Eval(other, 0)
+    return (value > other) | (value < other)
+
+
 class Amendment(ModelSQL, ModelView):
     __name__ = 'prm.buyback.amendment'
     __string__ = "Buyback Amendment"
@@ -104,9 +110,8 @@ class Amendment(ModelSQL, ModelView):
     @classmethod
     def view_attributes(cls):
         return super().view_attributes() + [
-            ('/tree/field[@name="%s"]' % name, 'visual',
-                If(Eval(name, None) != Eval(f'former_{name}', None),
-                    'warning', ''))
+            (f'/tree/field[@name="{name}"]', 'visual',
+                If(_differ(name, f'former_{name}'), 'warning', ''))
             for name in cls._terms]
 
     @classmethod
@@ -236,8 +241,7 @@ class AmendmentLine(ReadonlyMixin, ModelSQL, ModelView):
     def __setup__(cls):
         super().__setup__()
         cls.__access__.add('amendment')
-        cls._order = [
-            ('due_date', 'ASC'), ('new_due_date', 'ASC'), ('id', 'ASC')]
+        cls._order = [('sequence', 'ASC'), ('id', 'ASC')]
 
     @fields.depends('amendment', '_parent_amendment.buyback')
     def on_change_with_currency(self, name=None):
@@ -248,9 +252,11 @@ class AmendmentLine(ReadonlyMixin, ModelSQL, ModelView):
     def view_attributes(cls):
         return super().view_attributes() + [
             (f'/tree/field[@name="new_{name}"]', 'visual',
-                If(Eval(f'new_{name}', None) != Eval(name, None),
-                    'warning', ''))
-            for name in ['due_date', 'principal', 'interest']]
+                If(_differ(f'new_{name}', name), 'warning', ''))
+            for name in ['principal', 'interest']] + [
+            ('/tree/field[@name="new_due_date"]', 'visual',
+                If(Eval('new_due_date', None) != Eval('due_date', None),
+                    'warning', ''))]
 
 
 class Buyback(metaclass=PoolMeta):
@@ -856,7 +862,7 @@ class AmendStart(SignedMixin, ModelView):
     lines = fields.One2Many(
         'prm.buyback.amend.line', None, "Instalments")
 
-    @fields.depends('buyback', 'date')
+    @fields.depends('buyback', 'date', 'lines')
     def on_change_date(self):
         pool = Pool()
         Line = pool.get('prm.buyback.amend.line')

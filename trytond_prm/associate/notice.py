@@ -280,7 +280,7 @@ class GiveNoticeStart(ModelView):
         if self.date:
             return self.date + dt.timedelta(days=self.cure_days or 0)
 
-    @fields.depends('buyback', 'date')
+    @fields.depends('buyback', 'date', 'description')
     def on_change_date(self):
         if self.buyback and self.date:
             self.description = self.buyback._get_notice_text(self.date)
