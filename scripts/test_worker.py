@@ -14,6 +14,7 @@ import tempfile
 import time
 import unittest
 from contextlib import contextmanager
+from functools import partial, wraps
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -110,6 +111,40 @@ def share_cache():
     tools.activate_modules = chained_activate_modules
 
 
+def lock_at_once():
+    """Lock what a test locks without to run the test from its start again
+
+    Nobody else is connected to the database of a test in a transaction.
+    The tests of concurrency start their transactions themselves."""
+    from trytond.tests import test_tryton
+    from trytond.transaction import Transaction
+
+    with_transaction = test_tryton.with_transaction
+
+    def lock_table(transaction, table):
+        if table not in transaction._locked_tables:
+            transaction.database.lock(transaction.connection, table)
+            transaction._locked_tables.add(table)
+
+    def lock_records(transaction, table, ids):
+        if table not in transaction._locked_tables:
+            transaction.database.lock_records(
+                transaction.connection, table, ids)
+
+    def with_locks(user=1, context=None):
+        def decorator(func):
+            @wraps(func)
+            def wrapper(*args, **kwargs):
+                transaction = Transaction()
+                transaction.lock_table = partial(lock_table, transaction)
+                transaction.lock_records = partial(lock_records, transaction)
+                return func(*args, **kwargs)
+            return with_transaction(user=user, context=context)(wrapper)
+        return decorator
+
+    test_tryton.with_transaction = with_locks
+
+
 def load(job):
     loader = unittest.TestLoader()
     name, _, scenario = job.partition(':')
@@ -173,6 +208,7 @@ def main():
                 if not started:
                     started = True
                     share_cache()
+                    lock_at_once()
                 answer = run(job)
             except Exception as exception:
                 import traceback
