@@ -111,6 +111,48 @@ def share_cache():
     tools.activate_modules = chained_activate_modules
 
 
+def share_pools():
+    "Set up the models once for all the databases of the same modules"
+    from sql import Table
+
+    from trytond.pool import Pool
+    from trytond.transaction import Transaction
+
+    init = Pool.init
+    pools = {}
+
+    def find_modules(database):
+        ir_module = Table('ir_module')
+        with Transaction().start(
+                database, 0, readonly=True) as transaction:
+            cursor = transaction.connection.cursor()
+            cursor.execute(*ir_module.select(
+                    ir_module.name, ir_module.state,
+                    where=ir_module.state != 'not activated'))
+            states = dict(cursor)
+        if set(states.values()) == {'activated'}:
+            return frozenset(states)
+
+    def shared_init(self, update=None, **kwargs):
+        modules = None
+        if not update and not any(kwargs.values()):
+            modules = find_modules(self.database_name)
+        if modules in pools:
+            with self._lock:
+                self._pool, self._modules = pools[modules]
+                self._pools[self.database_name] = self._pool
+                self._pool_modules[self.database_name] = self._modules
+                self._pool_instances.clear()
+                self._pool_instances.add(self)
+                self.ready = True
+        else:
+            init(self, update=update, **kwargs)
+            if modules:
+                pools[modules] = self._pool, self._modules
+
+    Pool.init = shared_init
+
+
 def lock_at_once():
     """Lock what a test locks without to run the test from its start again
 
@@ -208,6 +250,7 @@ def main():
                 if not started:
                     started = True
                     share_cache()
+                    share_pools()
                     lock_at_once()
                 answer = run(job)
             except Exception as exception:
