@@ -9,10 +9,9 @@ from trytond.modules.prm.trytond_prm.associate.exceptions import (
     BuybackAccrualError, BuybackTerminateError, BuybackTermsError,
     BuybackUserError, ShareHoldingError)
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module
 from trytond.transaction import Transaction
 
-from .test_buyback import count_own, date, states, with_world
+from .test_buyback import WorldMixin, count_own, date, states, with_world
 from .tools import count_statements
 
 
@@ -34,13 +33,9 @@ def balances(moves):
     return {n: a for n, a in result.items() if a}
 
 
-class BuybackEndTestCase(unittest.TestCase):
+class BuybackEndTestCase(WorldMixin, unittest.TestCase):
     "Test the termination and the other terms of the buybacks"
     maxDiff = None
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     @with_world
     def test_terminate(self, world):

@@ -15,7 +15,7 @@ from trytond.pool import Pool
 from trytond.tests.test_tryton import DB_NAME, activate_module, drop_db
 from trytond.transaction import Transaction, TransactionError
 
-from .test_buyback import World, count_own, date, with_world
+from .test_buyback import World, WorldMixin, count_own, date, with_world
 from .test_share_report import as_html
 from .tools import ALL_MODULES, count_statements
 
@@ -35,13 +35,9 @@ def load_french():
     return language
 
 
-class BuybackReportTestCase(unittest.TestCase):
+class BuybackReportTestCase(WorldMixin, unittest.TestCase):
     "Test the documents and the reminders of the buybacks"
     maxDiff = None
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     def execute(self, name, record):
         Report = Pool().get(name, type='report')
