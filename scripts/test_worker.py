@@ -18,6 +18,7 @@ from functools import partial, wraps
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+MODULE = 'prm'
 
 
 class Result(unittest.TextTestResult):
@@ -72,18 +73,22 @@ def cache_lock(name):
 def share_cache():
     """Make the cache of databases safe between workers
 
+    The modules that extend the tested one are activated on a copy of the
+    database on which only this one is.
     Also keep the database before each set up function of a scenario, such
     that the modules are activated once for all of them."""
     from trytond.tests import test_tryton, tools
 
     activate_module = test_tryton.activate_module
 
-    def locked_activate_module(modules, lang='en'):
-        name = '-'.join([modules] if isinstance(modules, str) else modules)
-        with cache_lock(name):
+    def base_activate_module(modules, lang='en'):
+        modules = sorted([modules] if isinstance(modules, str) else modules)
+        with cache_lock('-'.join(modules)):
+            if (modules != [MODULE] and MODULE in modules and lang == 'en'
+                    and not test_tryton.db_exist(test_tryton.DB_NAME)
+                    and not test_tryton.restore_db_cache('-'.join(modules))):
+                base_activate_module(MODULE)
             return activate_module(modules, lang=lang)
-
-    activate_modules = tools.activate_modules
 
     def chained_activate_modules(modules, *setup):
         if isinstance(modules, str):
@@ -99,15 +104,16 @@ def share_cache():
                     break
         else:
             i = 0
-            with cache_lock(names[0]):
-                config = activate_modules(modules)
+            test_tryton.drop_db()
+            base_activate_module(modules)
+            config = tools._get_config()
         for i in range(i, len(setup)):
             setup[i](config=config)
             with cache_lock(names[i + 1]):
                 tools.backup_db_cache(names[i + 1])
         return config
 
-    test_tryton.activate_module = locked_activate_module
+    test_tryton.activate_module = base_activate_module
     tools.activate_modules = chained_activate_modules
 
 
