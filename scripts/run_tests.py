@@ -314,7 +314,10 @@ def main():
             import sqlite3
             titles['sqlite'] = f"SQLite {sqlite3.sqlite_version}"
             environments['sqlite'].update(
-                TRYTOND_DATABASE_URI='sqlite://', DB_CACHE=str(cache))
+                TRYTOND_DATABASE_URI='sqlite://', DB_CACHE=str(cache),
+                # The synchronization of the caches would set the only
+                # connection to autocommit in the middle of a test
+                TRYTOND_CACHE__CLEAN_TIMEOUT='86400')
         print(f"{len(jobs)} test modules and scenarios on "
             f"{' and '.join(databases)}, {options.jobs} at a time",
             flush=True)
