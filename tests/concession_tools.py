@@ -1,18 +1,14 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 import datetime as dt
-from copy import copy
 from decimal import Decimal
-from functools import wraps
 
-from trytond.model import Model
 from trytond.modules.account.tests import create_chart, get_fiscalyear
 from trytond.modules.account_invoice.tests import set_invoice_sequences
-from trytond.modules.company.tests import create_company, set_company
 from trytond.pool import Pool
-from trytond.tests.test_tryton import (
-    DB_NAME, activate_module, drop_db, with_transaction)
-from trytond.transaction import Transaction, TransactionError
+from trytond.transaction import Transaction
+
+from .tools import SharedMixin, with_shared
 
 
 class Setup:
@@ -145,53 +141,19 @@ class Setup:
         return Invoice(invoice.id)
 
 
-class SetupMixin:
-    "Activate the modules and commit the setup once for all tests"
-    modules = ['prm']
+class SetupMixin(SharedMixin):
+    "Share the setup between the tests"
     today = None
 
     @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        drop_db()
-        activate_module(cls.modules)
-        extras = {}
-        while True:
-            with Transaction().start(DB_NAME, 1, **extras) as transaction:
-                try:
-                    company = create_company()
-                    with set_company(company):
-                        cls.setup = Setup(company, today=cls.today)
-                        cls.set_up_data(cls.setup)
-                except TransactionError as error:
-                    transaction.rollback()
-                    error.fix(extras)
-                    continue
-                transaction.commit()
-            break
+    def create_shared(cls, company):
+        setup = Setup(company, today=cls.today)
+        cls.set_up_data(setup)
+        return setup
 
     @classmethod
     def set_up_data(cls, setup):
         pass
 
-    @classmethod
-    def tearDownClass(cls):
-        drop_db()
-        super().tearDownClass()
 
-
-def with_setup(func):
-    "Run the test in a transaction on the setup"
-    @wraps(func)
-    @with_transaction()
-    def wrapper(self, *args, **kwargs):
-        pool = Pool()
-        User = pool.get('res.user')
-        setup = copy(self.setup)
-        for name, value in vars(self.setup).items():
-            if isinstance(value, Model):
-                setattr(setup, name, pool.get(value.__name__)(value.id))
-        with Transaction().set_context(
-                User.get_preferences(context_only=True)):
-            return func(self, setup, *args, **kwargs)
-    return wrapper
+with_setup = with_shared

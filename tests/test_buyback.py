@@ -4,14 +4,11 @@ import datetime as dt
 import json
 import unittest
 from collections import defaultdict
-from copy import copy
 from decimal import Decimal
-from functools import wraps
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from trytond.model import Model
 from trytond.model.exceptions import AccessError
 from trytond.modules.account.tests import get_fiscalyear
 from trytond.modules.account_invoice.tests import set_invoice_sequences
@@ -23,11 +20,10 @@ from trytond.modules.prm.trytond_prm.associate.exceptions import (
     BuybackScheduleError, BuybackTermsError, ShareHoldingError)
 from trytond.modules.prm.trytond_prm.exceptions import WorkflowAccessError
 from trytond.pool import Pool
-from trytond.tests.test_tryton import (
-    DB_NAME, activate_module, drop_db, with_transaction)
-from trytond.transaction import Transaction, TransactionError, check_access
+from trytond.tests.test_tryton import with_transaction
+from trytond.transaction import Transaction, check_access
 
-from .tools import count_statements
+from .tools import SharedMixin, count_statements, with_shared
 
 date = dt.date.fromisoformat
 
@@ -179,48 +175,15 @@ class World:
                         ('account', '=', self.payable.id)]))
 
 
-class WorldMixin:
-    "Activate the module and commit the world once for all tests"
+class WorldMixin(SharedMixin):
+    "Share the world between the tests"
 
     @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        drop_db()
-        activate_module('prm')
-        extras = {}
-        while True:
-            with Transaction().start(DB_NAME, 1, **extras) as transaction:
-                try:
-                    company = create_company()
-                    with set_company(company):
-                        cls.world = World(company)
-                except TransactionError as error:
-                    transaction.rollback()
-                    error.fix(extras)
-                    continue
-                transaction.commit()
-            break
-
-    @classmethod
-    def tearDownClass(cls):
-        drop_db()
-        super().tearDownClass()
+    def create_shared(cls, company):
+        return World(company)
 
 
-def with_world(func):
-    "Run the test in a transaction on the world"
-    @wraps(func)
-    @with_transaction()
-    def wrapper(self):
-        pool = Pool()
-        world = copy(self.world)
-        company = pool.get('company.company')(self.world.company.id)
-        with set_company(company):
-            for name, value in vars(world).items():
-                if isinstance(value, Model):
-                    setattr(world, name, pool.get(value.__name__)(value.id))
-            return func(self, world)
-    return wrapper
+with_world = with_shared
 
 
 def states(buyback):

@@ -519,7 +519,7 @@ class ConcessionRaceTestCase(SetupMixin, unittest.TestCase):
         """
         pool = Pool(DB_NAME)
         User = pool.get('res.user')
-        company = self.setup.company.id
+        company = self.shared.company.id
         has_read, has_clicked = Event(), Event()
         errors = []
 
@@ -578,7 +578,7 @@ class ConcessionRaceTestCase(SetupMixin, unittest.TestCase):
 
     def test_invoice(self):
         "The rest of an invoice is granted once"
-        conflict, error = self.race('grant', self.setup.approved)
+        conflict, error = self.race('grant', self.shared.approved)
 
         self.assertIsInstance(conflict, backend.DatabaseOperationalError)
         self.assertIsInstance(error, ConcessionGrantError)
@@ -590,13 +590,13 @@ class ConcessionRaceTestCase(SetupMixin, unittest.TestCase):
         Invoice = pool.get('account.invoice')
 
         def grant():
-            Concession.grant([Concession(self.setup.conceded)])
+            Concession.grant([Concession(self.shared.conceded)])
 
         def credit():
             with Transaction().set_context(_skip_warnings=True):
                 Invoice.credit(
-                    [Invoice(self.setup.credited)], refund=True,
-                    invoice_date=self.setup.today)
+                    [Invoice(self.shared.credited)], refund=True,
+                    invoice_date=self.shared.today)
 
         conflict, error = self.run_race(grant, credit)
 
@@ -605,7 +605,7 @@ class ConcessionRaceTestCase(SetupMixin, unittest.TestCase):
 
     def test_budget(self):
         "The rest of a budget is approved once"
-        conflict, error = self.race('approve', self.setup.submitted)
+        conflict, error = self.race('approve', self.shared.submitted)
 
         self.assertIsInstance(conflict, backend.DatabaseOperationalError)
         self.assertIsInstance(error, ConcessionBudgetError)
