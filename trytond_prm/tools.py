@@ -4,7 +4,7 @@
 import datetime as dt
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from sql import Cast, Expression, Literal, Null
+from sql import Cast, Expression, Literal, Null, Table
 from sql.aggregate import Sum
 from sql.conditionals import Case, Coalesce
 from sql.functions import (
@@ -132,6 +132,21 @@ def sql_ratio(numerator, denominator, digits=4):
 def sql_sum(expression):
     "SQL sum of amounts, exact also on SQLite"
     return sql_amount(Sum(sql_exact(expression)))
+
+
+def sql_invoiced(invoice):
+    """SQL condition of the customer invoices that make the revenue
+
+    An invoice cancelled by a credit note counts, as its credit note does.
+    """
+    note = Table(invoice._name)
+    return (
+        (invoice.type == 'out')
+        & invoice.state.in_(['posted', 'paid', 'cancelled'])
+        & ((invoice.state != 'cancelled')
+            | invoice.cancel_move.in_(note.select(
+                    note.move,
+                    where=(note.type == 'out') & (note.move != Null)))))
 
 
 def company_timezone(company):

@@ -17,7 +17,7 @@ from trytond.tools import grouped_slice
 from trytond.transaction import Transaction
 
 from ..model import WorkflowAccessMixin
-from ..tools import sql_local_date, sql_sum
+from ..tools import sql_invoiced, sql_local_date, sql_sum
 from .exceptions import ExposureAccessError, ExposureError
 
 _SIZE = 1000
@@ -201,8 +201,7 @@ class Separation(metaclass=PoolMeta):
                         Literal(1),
                         where=(invoice.party == interaction.party)
                         & (invoice.company == table.company)
-                        & (invoice.type == 'out')
-                        & invoice.state.in_(['posted', 'paid'])
+                        & sql_invoiced(invoice)
                         & (invoice.invoice_date >= table.exposure_start)
                         & (invoice.invoice_date <= table.exposure_end))),
                 group_by=[table.id, interaction.party]))
@@ -395,8 +394,7 @@ class SeparationExposure(
                     table.id, table.separation, table.state,
                     company.currency, sql_sum(line.credit - line.debit),
                     where=fields.SQL_OPERATORS['in'](column, list(sub_ids))
-                    & (invoice.type == 'out')
-                    & invoice.state.in_(['posted', 'paid'])
+                    & sql_invoiced(invoice)
                     & line.origin.like('account.invoice.line,%'),
                     group_by=[
                         table.id, table.separation, table.state,

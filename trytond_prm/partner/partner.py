@@ -20,7 +20,7 @@ from trytond.tools import grouped_slice, is_full_text, lstrip_wildcard
 from trytond.transaction import Transaction, check_access, without_check_access
 from trytond.wizard import Button, StateTransition, StateView, Wizard
 
-from ..tools import Inline, sql_sum
+from ..tools import Inline, sql_invoiced, sql_sum
 from .exceptions import (
     ManagerError, PartnerDeleteError, PartnerOpenError, PartnerStateError)
 
@@ -416,8 +416,7 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
                     table.id, *columns,
                     where=_in(
                         table.id, list(map(int, sub_partners)))
-                    & (invoice.type == 'out')
-                    & invoice.state.in_(['posted', 'paid'])
+                    & sql_invoiced(invoice)
                     & (invoice.invoice_date >= first)
                     & (invoice.invoice_date <= last)
                     & line.origin.like('account.invoice.line,%'),

@@ -27,4 +27,6 @@ class Invoice(metaclass=PoolMeta):
                 t,
                 (t.company, Index.Equality()),
                 (t.invoice_date, Index.Range()),
-                where=(t.type == 'out') & t.state.in_(['posted', 'paid'])))
+                # As sql_invoiced
+                where=(t.type == 'out')
+                & t.state.in_(['posted', 'paid', 'cancelled'])))

@@ -9,7 +9,8 @@ from sql.functions import Lead
 
 from trytond.pool import Pool
 
-from ..tools import sql_amount, sql_exact, sql_local_date, sql_round
+from ..tools import (
+    sql_amount, sql_exact, sql_invoiced, sql_local_date, sql_round)
 
 # What a share of a quantity or of a count is rounded to
 _UNIT = 0.01
@@ -155,9 +156,7 @@ class Measures:
 
     @classmethod
     def _invoice_where(cls, invoice, start_date=None, end_date=None):
-        where = (
-            (invoice.type == 'out')
-            & invoice.state.in_(['posted', 'paid']))
+        where = sql_invoiced(invoice)
         if start_date:
             where &= invoice.invoice_date >= start_date
         if end_date:
