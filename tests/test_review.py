@@ -1,6 +1,7 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 import datetime as dt
+import functools
 import unittest
 import unittest.mock
 from collections import defaultdict
@@ -8,12 +9,12 @@ from decimal import Decimal
 from io import BytesIO
 from zipfile import ZipFile
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 from openpyxl import load_workbook
 
-from trytond.modules.account.tests import create_chart, get_fiscalyear
+from trytond.modules.account.tests import get_fiscalyear
 from trytond.modules.company.tests import (
     create_company, create_employee, set_company)
 from trytond.modules.currency.tests import add_currency_rate, create_currency
@@ -23,13 +24,14 @@ from trytond.modules.prm.trytond_prm.review.exceptions import (
     ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError,
     ReviewRateError, ReviewRecipientError)
 from trytond.modules.prm.trytond_prm.review.review import FIGURES
+from trytond.model.exceptions import AccessError
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.transaction import Transaction, check_access
 
 from .concession_tools import SetupMixin, with_setup
 from .test_buyback import World
-from .tools import count_statements
+from .tools import ALL_MODULES, count_statements
 
 D = Decimal
 DAY = dt.timedelta(days=1)
@@ -41,15 +43,30 @@ def date(value):
 
 
 def setup_account(company, *years):
-    "Create a chart and the fiscal years with a period by month"
-    FiscalYear = Pool().get('account.fiscalyear')
-    create_chart(company)
+    """Create two accounts and the fiscal years of one period
+
+    They are all that post_revenue needs of a chart, which takes longer.
+    """
+    pool = Pool()
+    Account = pool.get('account.account')
+    AccountType = pool.get('account.account.type')
+    FiscalYear = pool.get('account.fiscalyear')
+    Account.create([{
+                'company': company.id, 'name': t.name, 'code': code,
+                'type': t.id,
+                } for t, code in zip(AccountType.create([{
+                            'company': company.id, 'name': "Revenue",
+                            'statement': 'income', 'revenue': True,
+                            }, {
+                            'company': company.id, 'name': "Cash",
+                            'statement': 'balance',
+                            }]), ['4.1.1', '1.1.1'])])
     fiscalyears = []
     for year in years:
         fiscalyear = get_fiscalyear(company, today=dt.date(year, 1, 1))
         fiscalyear.save()
         fiscalyears.append(fiscalyear)
-    FiscalYear.create_period(fiscalyears)
+    FiscalYear.create_period(fiscalyears, interval=12)
     return fiscalyears
 
 
@@ -528,7 +545,11 @@ class ReviewTestCase(unittest.TestCase):
         self.assertEqual(
             sorted(d.amount for d in review.differences),
             [D('-400.04'), D('-20.02'), -2, -1])
-        self.assertEqual(len(review.months), 5)
+        months = [
+            (m.date.month, m.gross_revenue, m.interactions, m.currency)
+            for m in review.months]
+        self.assertEqual([m[:3] for m in months], [
+                (1, 3, 3), (2, D('20.02'), 0), (3, D('400.04'), 0)])
         self.assertEqual(alone.gross_revenue, 1)
         self.assertEqual(len(alone.differences), 1)
         self.assertEqual(alone.interactions, 1)
@@ -537,8 +558,8 @@ class ReviewTestCase(unittest.TestCase):
         add_currency_rate(euro, D('0.1'), date('2008-03-01') - DAY)
         self.assertEqual(review.gross_revenue, D('423.06'))
         self.assertEqual(
-            [(m.date.month, m.gross_revenue) for m in review.closed_months],
-            [(1, 3), (2, D('20.02')), (3, D('400.04'))])
+            [(m.date.month, m.gross_revenue, m.interactions, m.currency)
+                for m in review.closed_months], months)
         self.assertTrue(review.changed)
 
         user = User(
@@ -551,6 +572,10 @@ class ReviewTestCase(unittest.TestCase):
                     User.get_preferences(context_only=True),
                     _check_access=True):
             self.assertEqual(Review.search([]), [alone])
+            self.assertEqual(get_months(review=review.id), {})
+            self.assertEqual(
+                [m.gross_revenue
+                    for m in get_months(review=alone.id).values()], [1])
 
         with self.assertRaises(ReviewRateError) as cm:
             new_review(
@@ -666,6 +691,50 @@ class ReviewTestCase(unittest.TestCase):
             with Transaction().set_context(end_date=date('2007-05-31')):
                 self.assertEqual(
                     [p.phase for p in Phase.search([])], ['before', 'during'])
+            self.check_staff_access(
+                new_review(company, date('2007-01-01'), date('2007-06-30')))
+
+    def check_staff_access(self, review):
+        "Only who may read the staff tension finds it in the document"
+        pool = Pool()
+        ModelData = pool.get('ir.model.data')
+        Review = pool.get('prm.review')
+        Snapshot = pool.get('prm.review.snapshot')
+        User = pool.get('res.user')
+        users = User.create([{
+                    'name': group, 'login': group,
+                    'companies': [('add', [review.company.id])],
+                    'company': review.company.id,
+                    'groups': [('add', [ModelData.get_id(*group.split('.'))])],
+                    } for group in [
+                    'prm.group_prm_manager', 'prm.group_associate',
+                    'account.group_account']])
+        director = users[0]
+
+        for state in ['draft', 'closed']:
+            if state == 'closed':
+                Review.close([review])
+            snapshots = [s.id for s in review.snapshots]
+            for user in users:
+                with self.subTest(state=state, user=user.login), \
+                        Transaction().set_user(user.id), \
+                        Transaction().set_context(
+                            User.get_preferences(context_only=True),
+                            _check_access=True):
+                    document = Review(review.id).document
+                    self.assertEqual(
+                        [p.get('tension_staff') for p in document['phases']],
+                        [None, 1, None] if user == director else [None] * 3)
+                    self.assertEqual(
+                        any('tension_staff' in r for r in document['series']),
+                        user == director)
+                    if state == 'closed':
+                        read = functools.partial(
+                            Snapshot.read, snapshots, ['document'])
+                        if user == director:
+                            self.assertTrue(any(r['document'] for r in read()))
+                        else:
+                            self.assertRaises(AccessError, read)
 
     @with_transaction()
     def test_report(self):
@@ -679,6 +748,19 @@ class ReviewTestCase(unittest.TestCase):
             post_revenue(company, '2007-12-31', '2000')
             post_revenue(company, '2008-01-01', '4321')
             interact(company, '2008-01-01 10:00', -1, 'customer')
+            plan, = pool.get('prm.plan').create([{
+                        'company': company.id,
+                        'name': "PAC",
+                        'start_date': H1[0],
+                        'end_date': H1[1],
+                        'actions': [('create', [{
+                                        'name': "Extranet",
+                                        'kind': 'product',
+                                        'why': "No time",
+                                        'stopped_date': H1[1],
+                                        }])],
+                        }])
+            pool.get('prm.plan.action').shelve(plan.actions)
             review = new_review(company, name="The Half-year")
             Finding = pool.get('prm.review.finding')
             Finding.create([{
@@ -691,11 +773,51 @@ class ReviewTestCase(unittest.TestCase):
             self.assertEqual(name, "Review-The Half-year")
 
             document, months = review.document, review.all_months
-            Review.close([review])
+            with Transaction().set_context(language='fr'):
+                Review.close([review])
             post_revenue(company, '2008-06-30', '1')
             review = Review(review.id)
             self.assertEqual(review.document, document)
             self.assertEqual(review.all_months, months)
+            self.assertEqual(document['unfinished'][0]['state'], 'shelved')
+
+    @with_transaction()
+    def test_report_language(self):
+        "A review is told in each language whatever the one of the closing"
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        Reason = pool.get('prm.concession.reason')
+        Report = pool.get('prm.review', type='report')
+        Review = pool.get('prm.review')
+        english, french, german = (
+            Lang.search([('code', '=', c)])[0] for c in ['en', 'fr', 'de'])
+        french.translatable = True
+        french.save()
+        reason = Reason(name="Late delivery")
+        reason.save()
+        with Transaction().set_context(language='fr'):
+            Reason.write([Reason(reason.id)], {'name': "Retard"})
+
+        names = Review._names([reason])[reason]
+
+        self.assertEqual(names, {'en': "Late delivery", 'fr': "Retard"})
+        rows = {'parties': [], 'next': [], 'unfinished': [
+                {'state': 'shelved'}, {'state': "En attente"}]}
+        for lang, reasons, expected in [
+                (english, names, "Late delivery"),
+                (french, names, "Retard"),
+                (german, names, "Late delivery"),
+                # As they were kept before
+                (english, "Retard", "Retard"),
+                ]:
+            with self.subTest(lang=lang.code):
+                document = Report._translated(
+                    {**rows, 'concessions': [{'reason': reasons}]}, lang)
+                self.assertEqual(
+                    document['concessions'], [{'reason': expected}])
+                self.assertEqual(
+                    [r['state'] for r in document['unfinished']],
+                    ["Shelved", "En attente"])
 
     @with_transaction()
     def test_report_text(self):
@@ -870,6 +992,7 @@ class ReviewTestCase(unittest.TestCase):
 
             def execute(ids, data):
                 languages.append(Transaction().language)
+                self.assertTrue(Transaction().context['without_staff'])
                 return 'pdf', b'%PDF', False, "Review"
 
             with unittest.mock.patch.object(Report, 'execute', execute), \
@@ -1038,9 +1161,50 @@ class ReviewTestCase(unittest.TestCase):
         self.assertEqual(counts[1], counts[2])
 
 
-class SeparationSeriesTestCase(SetupMixin, unittest.TestCase):
-    "Test the series around the milestones of a separation"
+months = st.integers(min_value=1, max_value=12)
+cents = st.integers(min_value=1, max_value=10 ** 6).map(
+    lambda c: D(c) / 100)
+# The months after which a gesture is cancelled
+cancelled = st.none() | st.integers(min_value=0, max_value=3)
+entries = st.lists(st.one_of(
+        st.tuples(
+            months, st.sampled_from(['invoice', 'credit']), cents,
+            st.booleans()),
+        st.tuples(months, st.just('move'), cents),
+        st.tuples(
+            months, st.sampled_from(['credit_note', 'refund']), cents,
+            months, cancelled, st.booleans()),
+        st.tuples(
+            months, st.just('free_service'), cents, months, cancelled)),
+    min_size=1, max_size=6)
+# The months of delay of the payment of each instalment, whether a payment by
+# the bank fails before, whether it is taken back one month after or only
+# unreconciled, and whether it is paid again the next month
+payments = st.lists(
+    st.tuples(
+        st.integers(min_value=0, max_value=3), st.booleans(),
+        st.sampled_from([None, 'cancelled', 'unreconciled']), st.booleans()),
+    max_size=3)
+# What an unit of the company is in the other currency
+RATES = {1: D('0.3'), 7: D('0.7')}
+
+
+class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
+    "Test the review with a chart of accounts and the optional modules"
+    modules = ALL_MODULES
     today = date('2008-12-31')
+
+    @classmethod
+    def set_up_data(cls, setup):
+        PaymentJournal = Pool().get('account.payment.journal')
+        currency = create_currency('oth')
+        for month, rate in RATES.items():
+            add_currency_rate(currency, rate, dt.date(2008, month, 1))
+        PaymentJournal.create([{
+                    'name': "Bank", 'company': setup.company.id,
+                    'currency': setup.company.currency.id,
+                    'process_method': 'manual',
+                    }])
 
     def set_up(self, setup):
         pool = Pool()
@@ -1096,10 +1260,15 @@ class SeparationSeriesTestCase(SetupMixin, unittest.TestCase):
         return separation, parties
 
     @with_setup
-    def test_month(self, setup):
-        "The months are split by the milestones, which are drawn"
-        Month = Pool().get('prm.separation.month')
-        self.set_up(setup)
+    def test_separation(self, setup):
+        """The months are split by the milestones, which are drawn
+
+        The partners and customers of before are followed by revenue.
+        """
+        pool = Pool()
+        Month = pool.get('prm.separation.month')
+        PartyRow = pool.get('prm.separation.party')
+        _, (faithful, silent, follower, _) = self.set_up(setup)
 
         self.assertEqual([(
                     m.date.month, m.phase, m.milestones, m.mark_revenue,
@@ -1117,12 +1286,6 @@ class SeparationSeriesTestCase(SetupMixin, unittest.TestCase):
                         ('milestones', '>', 0)])],
             ["Announcement", "Last Payment"])
 
-    @with_setup
-    def test_party(self, setup):
-        "The partners and customers of before are followed by revenue"
-        PartyRow = Pool().get('prm.separation.party')
-        _, (faithful, silent, follower, _) = self.set_up(setup)
-
         rows = PartyRow.search([])
 
         self.assertEqual([(
@@ -1138,42 +1301,93 @@ class SeparationSeriesTestCase(SetupMixin, unittest.TestCase):
         self.assertEqual(
             len(PartyRow.search([('lost', '=', True)])), 2)
 
+    @with_setup
+    def test_duty(self, setup):
+        "The duty of a buyback is a cost that is not imputed"
+        pool = Pool()
+        Cost = pool.get('prm.separation.cost')
+        Duty = pool.get('prm.buyback.duty')
+        Separation = pool.get('prm.separation')
+        Year = pool.get('prm.separation.year')
+        world = World(setup.company, years=())
+        separation, = Separation.create([{
+                    'company': setup.company.id,
+                    'party': world.leaver.id,
+                    'milestones': [('create', [{
+                                    'kind': 'protocol',
+                                    'date': date('2008-01-15'),
+                                    }])],
+                    }])
+        duty, = Duty.create([{
+                    'name': "Shares",
+                    'rates': [('create', [{
+                                    'start_date': date('2007-01-01'),
+                                    'rate': D('0.001'),
+                                    }])],
+                    }])
+        buyback = world.create(
+            'running', route='company_purchase', title_transfer='effective',
+            duty=duty.id, account_premium=None,
+            account_duty=world.expense.id,
+            account_duty_payable=world.create_account(
+                "State", 'balance').id,
+            announcement_date=date('2008-01-01'),
+            signature_date=date('2008-01-15'))
 
-months = st.integers(min_value=1, max_value=12)
-cents = st.integers(min_value=1, max_value=10 ** 6).map(
-    lambda c: D(c) / 100)
-entries = st.lists(st.one_of(
-        st.tuples(
-            months, st.sampled_from(['invoice', 'credit']), cents,
-            st.booleans()),
-        st.tuples(months, st.just('move'), cents),
-        st.tuples(
-            months, st.sampled_from(['credit_note', 'refund']), cents,
-            months, st.booleans()),
-        st.tuples(months, st.just('free_service'), cents, months)),
-    min_size=1, max_size=6)
-# The months of delay of the payment of each instalment, whether it is taken
-# back one month after and whether it is paid again the next one
-payments = st.lists(
-    st.tuples(
-        st.integers(min_value=0, max_value=3), st.booleans(), st.booleans()),
-    max_size=3)
-# What an unit of the company is in the other currency
-RATES = {1: D('0.3'), 7: D('0.7')}
+        cost, = Cost.search([('separation', '=', separation.id)])
 
+        self.assertEqual(
+            (cost.kind, cost.amount, cost.origin, cost.imputed, cost.date),
+            ('duty', 48, buyback, False, buyback.move.date))
+        year, = Year.search([])
+        self.assertEqual(
+            (year.duty, year.cost, year.result), (48, 48, -48))
+        review = new_review(setup.company)
+        self.assertEqual(review.imputed_revenue, 0)
+        Report = pool.get('prm.review', type='report')
+        self.assertEqual(
+            {k: v for k, v in Report._separation(
+                    review, review.document).items() if v},
+            {'duty': 48, 'total': 48})
 
-class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
-    "Test the review against random ledgers"
-    today = date('2008-12-31')
+    @with_setup
+    def test_pipeline(self, setup):
+        "What is ahead is compared with the closing of the last review"
+        pool = Pool()
+        Opportunity = pool.get('sale.opportunity')
+        Report = pool.get('prm.review', type='report')
+        Review = pool.get('prm.review')
+        late, early = Opportunity.create([{
+                    'company': setup.company.id,
+                    'currency': setup.company.currency.id,
+                    'start_date': date('2007-12-01'),
+                    'expected_close_date': date(expected),
+                    'amount': D(amount),
+                    'conversion_probability': probability,
+                    } for expected, amount, probability in [
+                    ('2008-09-15', '1000', 0.4), ('2008-02-15', '300', 0.5)]])
+        before = new_review(
+            setup.company, date('2007-07-01'), date('2007-12-31'),
+            name="2007 H2")
+        Review.close([before])
+        Opportunity.write([late], {'conversion_probability': 0.75})
 
-    @classmethod
-    def set_up_data(cls, setup):
-        currency = create_currency('oth')
-        for month, rate in RATES.items():
-            add_currency_rate(currency, rate, dt.date(2008, month, 1))
+        review = new_review(setup.company)
 
-    @settings(max_examples=10, deadline=None, phases=[Phase.generate])
+        self.assertEqual(review.weighted_pipeline, 150)
+        self.assertEqual(before.document['pipeline'], [{
+                    'date': date('2008-02-01'),
+                    'amount': D(300), 'weighted_amount': D(150),
+                    }])
+        self.assertEqual(Report._pipeline(review.document), {
+                'ahead': 750, 'before': 150, 'name': "2007 H2",
+                'change': 600})
+
+    @settings(max_examples=6, deadline=None, phases=[
+            Phase.explicit, Phase.generate])
     @given(entries, payments)
+    # A refund that is cancelled before it is paid
+    @example([(4, 'refund', D('813.49'), 10, 3, True)], [])
     def test_ledger(self, entries, payments):
         "The figures equal the ledger and their differences are explained"
         self.check_ledger(entries, payments)
@@ -1202,13 +1416,18 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
                     f'2008-{month:02}-28', instalment.amount,
                     world.lines(instalment))
 
-        for instalment, (delay, reversed_, again) in zip(
+        for instalment, (delay, failed, back, again) in zip(
                 buyback.instalments, payments):
             month = instalment.due_date.month + delay
+            if failed:
+                self.fail_payment(world, instalment, month)
             line = pay(instalment, month)
-            if not reversed_:
+            if not back:
                 continue
             Reconciliation.delete([line.reconciliation])
+            if back == 'unreconciled':
+                world.process()
+                continue
             when = dt.date(2008, month + 1, 28)
             reversal = line.move.cancel(default={
                     'date': when,
@@ -1225,15 +1444,45 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
                 pay(instalment, month + 2)
         return paid
 
+    def fail_payment(self, world, instalment, month):
+        "Pay the principal of the instalment with a payment that fails"
+        pool = Pool()
+        Group = pool.get('account.payment.group')
+        Journal = pool.get('account.payment.journal')
+        Payment = pool.get('account.payment')
+        journal, = Journal.search([])
+        group = Group(company=world.company, journal=journal, kind='payable')
+        group.save()
+        day = dt.date(2008, month, 27)
+        payment = Payment(
+            company=world.company, journal=journal, kind='payable',
+            party=world.leaver, line=instalment.line, date=day,
+            amount=instalment.line.credit)
+        payment.save()
+        Payment.submit([payment])
+        Payment.approve([payment])
+        Payment.process([payment], lambda: group)
+        Payment.succeed([payment])
+        Payment.fail([payment])
+        world.process()
+
     @with_setup
     def check_ledger(self, setup, entries, payments):
         pool = Pool()
+        Concession = pool.get('prm.concession')
         Currency = pool.get('currency.currency')
         Line = pool.get('account.move.line')
         other, = Currency.search([('code', '=', 'oth')])
         booked = defaultdict(Decimal)
         imputed = defaultdict(Decimal)
         actual = defaultdict(Decimal)
+
+        def convert(price, month, currency):
+            if not currency:
+                return price
+            return (price / RATES[1 if month < 7 else 7]
+                ).quantize(D('0.01'))
+
         with Transaction().set_context(_skip_warnings=True):
             world = World(setup.company, years=()) if payments else None
             paid = self.pay_instalments(world, payments)
@@ -1243,8 +1492,7 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
                 price = amount
                 if kind not in {'move', 'free_service'} and extra[-1]:
                     currency = other
-                    amount = (amount / RATES[1 if month < 7 else 7]
-                        ).quantize(D('0.01'))
+                    amount = convert(price, month, currency)
                 if kind == 'move':
                     post_revenue(setup.company, when.isoformat(), amount)
                 elif kind in {'invoice', 'credit'}:
@@ -1253,25 +1501,34 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
                         (quantity, price), date=when, currency=currency)
                     actual[month] += quantity * amount
                 else:
-                    imputation_month = extra[0]
+                    imputation_month, delay, *_ = extra
                     values = {}
                     if kind != 'free_service':
                         invoice = setup.invoice(
                             (1, price), date=when, currency=currency)
                         values['currency'] = invoice.currency
                         values['invoice'] = invoice
-                        actual[month] += amount
-                        imputed[imputation_month] += amount
+                        # The invoice less its credit note
                         booked[month] += amount
-                        actual[month] -= amount
                     else:
                         values['cost'] = amount
-                        imputed[imputation_month] += amount
-                    setup.grant(setup.concession(
+                    concessions = setup.grant(setup.concession(
                             price, kind=kind, date=when,
                             imputation_date=dt.date(
                                 2008, imputation_month, 1),
                             **values))
+                    if delay is None:
+                        imputed[imputation_month] += amount
+                        continue
+                    month = min(12, month + delay)
+                    with unittest.mock.patch.object(
+                            pool.get('ir.date'), 'today',
+                            return_value=dt.date(2008, month, 20)):
+                        Concession.cancel(concessions)
+                    if kind != 'free_service':
+                        amount = convert(price, month, currency)
+                        booked[month] -= amount
+                        actual[month] += amount
         ledger = defaultdict(Decimal)
         for line in Line.search([
                     ('account.type.revenue', '=', True),
@@ -1294,7 +1551,7 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
                     ('concessions', imputed[month]),
                     ('net_revenue', gross_revenue - imputed[month]),
                     # What was taken back no longer tells what it had paid
-                    *([] if any(r for _, r, _ in payments) else [
+                    *([] if any(back for _, _, back, _ in payments) else [
                             ('buyback_principal', paid[month][0]),
                             ('buyback_interest', paid[month][1])]),
                     ('buyback_paid', sum(paid[month])),

@@ -17,10 +17,12 @@ DARK, MIDDLE, LIGHT = '#1f3a5f', '#7d93ad', '#c5d0dc'
 ACCENT = '#b5651d'
 _COLORS = DARK, ACCENT, MIDDLE, '#111111'
 _DASHES = None, '8,4', '2,4', '10,3,2,3'
+# The dashes as the legend shows them
+_SAMPLES = '───', '─ ─ ─', '· · · ·', '─ · ─'
 _FONT = 'DejaVu Sans, Liberation Sans, sans-serif'
 
 
-def _chart(class_, colors, formatter, width=800, height=260, **options):
+def _chart(class_, colors, formatter, width=800, height=225, **options):
     style = Style(
         background='transparent', plot_background='transparent',
         foreground='#333333', foreground_strong='#111111',
@@ -39,7 +41,21 @@ def _chart(class_, colors, formatter, width=800, height=260, **options):
 
 
 def _render(chart):
-    return _inline(etree.fromstring(chart.render(is_unicode=True)))
+    svg = etree.fromstring(chart.render(is_unicode=True))
+    _break_lines(svg)
+    return _inline(svg)
+
+
+def _break_lines(svg):
+    "Put each line of the texts in its own element, as SVG has no line break"
+    for element in svg.iter('{*}text'):
+        first, *others = (element.text or '').split('\n')
+        element.text = first
+        for line in others:
+            element.append(element.makeelement(
+                    etree.QName(element, 'tspan'),
+                    {'x': element.get('x'), 'dy': '1.25em'}))
+            element[-1].text = line
 
 
 def _inline(svg):
@@ -82,7 +98,8 @@ def bridge(steps, formatter):
     """Return the bridge of (label, value, total) steps
 
     A step that is a total stands on zero, the others go on from the one
-    before: up when positive and down when negative.
+    before: up when positive and down when negative. The values are below the
+    labels.
     """
     base, total, change = [], [], []
     level = 0
@@ -98,8 +115,9 @@ def bridge(steps, formatter):
             serie.append(amount)
     chart = _chart(
         pygal.StackedBar, ('transparent', DARK, ACCENT), formatter,
-        height=230, show_legend=False, spacing=25)
-    chart.x_labels = [label for label, _, _ in steps]
+        height=220, show_legend=False, spacing=25, margin_bottom=16)
+    chart.x_labels = [
+        f'{label}\n{formatter(value)}' for label, value, _ in steps]
     for serie in [base, total, change]:
         chart.add(None, serie)
     return _render(chart)
@@ -125,18 +143,23 @@ def lines(labels, series, formatter, maximum=None):
             default=1)
     chart = _chart(
         pygal.Line, _COLORS, formatter,
-        height=230, range=(0, maximum),
+        height=205, range=(0, maximum),
         include_x_axis=True, margin_right=40,
         allow_interruptions=True, legend_at_bottom_columns=len(series))
     chart.x_labels = labels
-    for (label, values), dash in zip(
-            series, _DASHES):
+    for (label, values), style in zip(series, _styles()):
+        chart.add(
+            f'{label} {style.pop("sample")}', values, dots_size=4, **style)
+    return _render(chart)
+
+
+def _styles():
+    "Yield the style of the line of each series with its sample"
+    for dash, sample in zip(_DASHES, _SAMPLES):
         stroke = {'width': 3}
         if dash:
             stroke['dasharray'] = dash
-        chart.add(
-            label, values, stroke_style=stroke, dots_size=4)
-    return _render(chart)
+        yield {'sample': sample, 'stroke_style': stroke}
 
 
 def series(dates, series, marks, formatter, maximum=None):
@@ -147,26 +170,25 @@ def series(dates, series, marks, formatter, maximum=None):
     middle = dt.timedelta(days=14)
     values = [float(v) for _, vs in series for v in vs if v is not None]
     if maximum is None:
-        maximum = 1.15 * max(values, default=1) or 1
+        # Room for the letters of the marks above the lines
+        maximum = 1.3 * max(values, default=1) or 1
     chart = _chart(
-        pygal.DateLine, (*_COLORS[:len(series)], *['#444444'] * len(marks)),
-        formatter, height=230, range=(0, maximum), margin_right=30,
+        pygal.DateLine, (*_COLORS[:len(series)], '#444444'),
+        formatter, height=205, range=(0, maximum), margin_right=30,
         include_x_axis=True, print_labels=True,
-        x_value_formatter=lambda date: date.strftime('%m/%y'),
+        x_value_formatter=lambda date: date.strftime('%m/%Y'),
         legend_at_bottom_columns=len(series))
     chart.x_labels = dates[::max(1, len(dates) // 12)]
-    for (label, values), dash in zip(series, _DASHES):
-        stroke = {'width': 3}
-        if dash:
-            stroke['dasharray'] = dash
-        chart.add(label, [
+    for (label, values), style in zip(series, _styles()):
+        chart.add(f'{label} {style.pop("sample")}', [
                 (date + middle, float(value))
                 for date, value in zip(dates, values) if value is not None],
-            stroke_style=stroke, dots_size=3)
-    for letter, date in marks:
-        chart.add(None, [
-                (date, 0), {'value': (date, maximum), 'label': letter}],
-            stroke_style={'width': 1.5, 'dasharray': '3,3'}, dots_size=1)
+            dots_size=3, **style)
+    chart.add(None, [
+            point for letter, date in marks for point in [
+                (date, 0), {'value': (date, maximum), 'label': letter}, None]],
+        stroke_style={'width': 1.5, 'dasharray': '3,3'}, dots_size=1,
+        allow_interruptions=True)
     return _render(chart)
 
 
@@ -175,7 +197,7 @@ def shares(values, formatter):
     values = sorted(values, key=lambda v: v[1])
     chart = _chart(
         pygal.HorizontalBar, (DARK,), formatter,
-        height=70 + 35 * len(values), show_legend=False, spacing=14)
+        height=60 + 30 * len(values), show_legend=False, spacing=14)
     chart.x_labels = [
         f'{label} – {formatter(float(value))}' for label, value in values]
     chart.add(None, [float(value) for _, value in values])

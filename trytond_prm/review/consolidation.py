@@ -1,6 +1,6 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-from sql import Null, Union
+from sql import Cast, Literal, Null, Union
 from sql.conditionals import Case
 
 from trytond.i18n import gettext
@@ -121,6 +121,20 @@ class Review(metaclass=PoolMeta):
     @property
     def all_companies(self):
         return [self.company, *self.companies]
+
+    @classmethod
+    def consolidated(cls, review, items):
+        """Return the items of the companies of the review id and its company
+
+        The company is a SQL expression.
+        There is none for those who may not read the review.
+        """
+        reviews = cls.search([('id', '=', review)])
+        items = converted_query(
+            items, ['value'], lambda column: fields.SQL_OPERATORS['in'](
+                column, [r.id for r in reviews]))
+        company = reviews[0].company.id if reviews else -1
+        return items, Cast(Literal(company), 'INTEGER')
 
     @classmethod
     def validate_fields(cls, reviews, field_names):

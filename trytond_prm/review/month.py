@@ -134,12 +134,16 @@ class Month(AmountsMixin, Figures, ModelView):
 
     @classmethod
     def table_query(cls):
+        Review = Pool().get('prm.review')
         context = Transaction().context
         items = cls.items(
             start_date=context.get('start_date'),
             end_date=context.get('end_date'))
+        company = items.company
+        if context.get('review') is not None:
+            items, company = Review.consolidated(context['review'], items)
         months = items.select(
-            items.company, sql_month(items.date).as_('date'),
+            company.as_('company'), sql_month(items.date).as_('date'),
             items.measure, items.value, items.person)
         return months.select(
             (months.company * Literal(_MONTHS)
@@ -151,6 +155,11 @@ class Month(AmountsMixin, Figures, ModelView):
             *(expression.as_(name)
                 for name, expression in cls.figures(months).items()),
             group_by=[months.company, months.date])
+
+    @classmethod
+    def month_id(cls, company, date):
+        "Return the id of the month of the date for the company id"
+        return company * _MONTHS + (date.year - 1900) * 12 + date.month
 
     @classmethod
     def items(cls, start_date=None, end_date=None, companies=None):

@@ -1,15 +1,20 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 import base64
+from collections import defaultdict
 from decimal import Decimal
+from functools import partial
 from itertools import groupby
 from string import ascii_uppercase
 
 from trytond.i18n import gettext
+from trytond.ir.lang import get_parent_language
 from trytond.pool import Pool
 from trytond.report import report as lazy
+from trytond.transaction import Transaction, without_check_access
 
 from ..report import PDFReport
+from ..tools import local_date
 from . import chart, odt
 
 FIGURES = [
@@ -26,6 +31,15 @@ PHASES = [
     'monthly_imputed_revenue', 'tension_customer', 'tension_partner',
     'tension_staff', 'partners_lost']
 LEDGER = ['ledger_revenue', 'booked_concessions']
+# What the report defines besides the figures, by model
+DEFINITIONS = [
+    ('prm.separation.phase', ['phase']),
+    ('prm.separation.party', ['lost']),
+    ('prm.separation.year', ['activity', 'cost']),
+    ('prm.smoothing', ['level', 'smoothing']),
+    ]
+# The lines of the agreement with the ledger which are told one by one
+_DIFFERENCES = 12
 
 
 class ReviewReport(PDFReport):
@@ -46,7 +60,9 @@ class ReviewReport(PDFReport):
         review = Review(context['record'].id)
         lang = Lang.get()
         access = FieldAccess.get_access(['prm.review'])['prm.review']
-        staff = access.get('tension_staff', {}).get('read', True)
+        staff = (
+            access.get('tension_staff', {}).get('read', True)
+            and not Transaction().context.get('without_staff'))
         names = [n for n in FIGURES if staff or n != 'tension_staff']
         definitions = Review.fields_get([
                 *FIGURES, *LEDGER, 'tension', 'net_difference',
@@ -63,8 +79,8 @@ class ReviewReport(PDFReport):
                 value, Currency(currency) if currency else review.currency,
                 grouping=True, digits=digits)
 
-        def units(value):
-            return money(Decimal(round(value)), digits=0)
+        def units(value, currency=None):
+            return money(Decimal(round(value)), 0, currency)
 
         def percent(value):
             if value is None:
@@ -80,12 +96,23 @@ class ReviewReport(PDFReport):
         def show(name, value):
             if value is None:
                 return '–'
-            field = getattr(Review, name)._field
             if name in {'interactions', 'partners_lost'}:
                 return lang.format_number(value)
-            if field._type == 'numeric' and not hasattr(field, 'currency'):
+            if is_rate(name):
                 return percent(value)
             return money(value)
+
+        def is_rate(name):
+            field = getattr(Review, name)._field
+            return (
+                field._type == 'numeric' and not hasattr(field, 'currency'))
+
+        def show_change(name, value):
+            if value is not None and is_rate(name):
+                return gettext(
+                    'prm.msg_review_points',
+                    number=lang.format_number(100 * value, 1))
+            return show(name, value)
 
         def figure(name):
             value = getattr(review, name)
@@ -93,18 +120,23 @@ class ReviewReport(PDFReport):
             change = None
             if value is not None and compared is not None:
                 change = value - compared
-            return labels[name], *(
-                show(name, v) for v in [value, compared, change])
+            return (
+                labels[name], show(name, value), show(name, compared),
+                show_change(name, change))
 
         months = review.all_months
-        document = review.document
+        document = cls._translated(review.document, lang)
         context.update(
             review=review, document=document, lang=lang,
             labels=labels, months=months, month_names=MONTHS,
-            help={n: definitions[n]['help'] for n in [*LEDGER, *names]},
+            definitions=[
+                *((labels[n], definitions[n]['help'])
+                    for n in [*LEDGER, *names]),
+                *cls._definitions()],
+            closed_on=review.closed_at and local_date(
+                review.closed_at, review.company),
             separation=cls._separation(review, document),
-            differences=[
-                d for d in review.differences if d.kind == 'concession'],
+            differences=cls._differences(review, labels),
             money=money, percent=percent, date=date, month=month, show=show,
             figures=[figure(n) for n in names], number=lang.format_number,
             kinds=selection(Milestone, 'kind'),
@@ -138,6 +170,44 @@ class ReviewReport(PDFReport):
         return context
 
     @classmethod
+    def _definitions(cls):
+        "Return the label and the text of what is told besides the figures"
+        pool = Pool()
+        for model, names in DEFINITIONS:
+            definitions = pool.get(model).fields_get(names)
+            for name in names:
+                label = definitions[name]['string']
+                if name == 'level':
+                    label = gettext('prm.msg_review_top')
+                yield label, definitions[name]['help']
+
+    @classmethod
+    def _translated(cls, document, lang):
+        "Return the document with its names in the language"
+        Action = Pool().get('prm.plan.action')
+        states = dict(Action.fields_get(['state'])['state']['selection'])
+
+        def name(names):
+            if not isinstance(names, dict):
+                # Reviews closed before had the names of one language
+                return names
+            code = lang.code
+            while code and code not in names:
+                code = get_parent_language(code)
+            return names.get(code) or names.get(
+                'en', next(iter(names.values()), None))
+
+        for key, column, translate in [
+                ('concessions', 'reason', name),
+                ('parties', 'end_reason', name),
+                ('unfinished', 'state', lambda s: states.get(s, s)),
+                ('next', 'state', lambda s: states.get(s, s))]:
+            document = {**document, key: [
+                    {**row, column: translate(row[column])}
+                    for row in document[key]]}
+        return document
+
+    @classmethod
     def _separation(cls, review, document):
         "Return the result of the activity beside the cost of the separation"
         concessions = sum((
@@ -163,13 +233,42 @@ class ReviewReport(PDFReport):
             }
 
     @classmethod
+    def _differences(cls, review, labels):
+        """Return the differences with the ledger
+
+        Each has its label, its amount, the largest (document, amount) that
+        explain it and the number and the amount of the others.
+        """
+        Difference = Pool().get('prm.review.difference')
+        differences = defaultdict(list)
+        # The names of the documents are told also to those who may not open
+        # them
+        with without_check_access():
+            for difference in Difference.search([
+                        ('review', '=', review.id),
+                        ]):
+                differences[difference.kind].append(
+                    (difference.rec_name, difference.amount))
+        result = []
+        for kind, name in [
+                ('concession', 'net_difference'),
+                ('invoice', 'actual_difference')]:
+            rows = sorted(differences[kind], key=lambda r: -abs(r[1]))
+            others = rows[_DIFFERENCES:]
+            result.append((
+                    labels[name], getattr(review, name), rows[:_DIFFERENCES],
+                    len(others), sum((a for _, a in others), Decimal(0))))
+        return result
+
+    @classmethod
     def _exposures(cls, document):
         "Return what is not yet handled at the end by separation"
         exposures = {
-            row['separation']: row['exposure_open']
-            for row in document['series']
+            row['separation']: row for row in document['series']
             if row['exposure_open'] is not None}
-        return {s: amount for s, amount in exposures.items() if amount}
+        return {
+            s: (row['exposure_open'], row['currency'])
+            for s, row in exposures.items() if row['exposure_open']}
 
     @classmethod
     def _pipeline(cls, document):
@@ -214,7 +313,7 @@ class ReviewReport(PDFReport):
         if 0 < split < len(months):
             months = [*months[:split], (None, {}), *months[split:]]
         x_labels = [
-            date.strftime('%m/%y') if date else '' for date, _ in months]
+            date.strftime('%m/%Y') if date else '' for date, _ in months]
 
         def series(names):
             return [
@@ -251,24 +350,25 @@ class ReviewReport(PDFReport):
         for separation, rows in groupby(
                 document['series'], key=lambda r: r['separation']):
             rows = list(rows)
+            amount = partial(units, currency=rows[0]['currency'])
             dates = [r['date'] for r in rows]
             marks = [
                 (letter, m['date']) for letter, m in zip(
                     ascii_uppercase, document['milestones'])
                 if m['separation'] == separation]
-            for name, columns, formatter in [
+            for name, columns, formatter, maximum in [
                     ('revenue', [
                             'gross_revenue', 'imputed_revenue',
-                            'weighted_pipeline'], units),
-                    ('cost', ['concessions', 'buyback_paid'], units),
+                            'weighted_pipeline'], amount, None),
+                    ('cost', ['concessions', 'buyback_paid'], amount, None),
                     ('tension', [
                             n for n in names if n.startswith('tension_')],
-                        percent)]:
+                        percent, 1.15)]:
                 charts[name, separation] = chart.series(
                     dates, [
                         (labels[n], [r[n] for r in rows]) for n in columns
                         if any(r[n] for r in rows)],
-                    marks, formatter)
+                    marks, formatter, maximum)
         if document['concessions']:
             charts['concessions'] = chart.shares(
                 [(r['reason'], r['amount'])

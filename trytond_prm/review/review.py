@@ -208,13 +208,16 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     months = fields.Function(fields.Many2Many(
             'prm.review.month', None, None, "Months",
             context={
+                'review': Eval('id', -1),
                 'start_date': Eval('start_date', None),
                 'end_date': Eval('end_date', None),
                 },
             states={
                 'invisible': Eval('state') != 'draft',
                 },
-            depends={'start_date', 'end_date'}),
+            depends={'start_date', 'end_date'},
+            help="The months of all the companies, in the currency of the "
+            "review."),
         'get_months')
     costs = fields.Function(fields.Many2Many(
             'prm.separation.cost', None, None, "Costs of Separation",
@@ -516,23 +519,12 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         Month = Pool().get('prm.review.month')
         months = {r.id: [] for r in reviews}
         drafts = [r for r in reviews if r.state == 'draft']
-        if drafts:
-            companies = defaultdict(list)
-            start_date = min(r.start_date for r in drafts)
-            end_date = max(r.end_date for r in drafts)
-            with Transaction().set_context(
-                    start_date=start_date, end_date=end_date):
-                for month in Month.search([
-                            ('company', 'in', list({
-                                        c.id for r in drafts
-                                        for c in r.all_companies})),
-                            ], order=[('date', 'ASC'), ('company', 'ASC')]):
-                    companies[month.company].append(month)
-            for review in drafts:
-                start = review.start_date.replace(day=1)
-                months[review.id] = [
-                    m.id for c in review.all_companies for m in companies[c]
-                    if start <= m.date <= review.end_date]
+        companies = {r.id: r.company.id for r in drafts}
+        for review_id, kind, date in sorted(
+                cls._figures(drafts, monthly=True)):
+            if kind == 'period':
+                months[review_id].append(
+                    Month.month_id(companies[review_id], date))
         return months
 
     @classmethod
@@ -621,10 +613,25 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     def document(self):
         """What the printed review tells besides the figures and the findings
 
-        It is the one of the closing if the review is closed.
+        It is the one of the closing if the review is closed. It has names by
+        code of language, keys of selections and no text of its own, so that
+        it can be told in each language. It has the staff tension only for
+        those who may read it.
         """
+        pool = Pool()
+        FieldAccess = pool.get('ir.model.field.access')
+        access = FieldAccess.get_access([self.__name__])[self.__name__]
+        document = self._get_document()
+        if not access.get('tension_staff', {}).get('read', True):
+            for name in ['phases', 'series']:
+                for row in document[name]:
+                    row.pop('tension_staff', None)
+        return document
+
+    @without_check_access
+    def _get_document(self):
         if self.state == 'closed':
-            for snapshot in self.snapshots:
+            for snapshot in self.__class__(self.id).snapshots:
                 if snapshot.kind == 'period':
                     return json.loads(
                         snapshot.document, object_hook=JSONDecoder())
@@ -696,6 +703,20 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         return documents
 
     @classmethod
+    def _names(cls, records):
+        "Return the name of each record by code of the active languages"
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        records = list(set(records))
+        names = {r: {} for r in records}
+        for lang in Lang.search([('translatable', '=', True)]):
+            with Transaction().set_context(language=lang.code):
+                for record, translated in zip(records, type(records[0]).browse(
+                            records) if records else []):
+                    names[record][lang.code] = translated.rec_name
+        return names
+
+    @classmethod
     def _converted(cls, review, company, row):
         """Return the row with its amounts in the currency of the review
 
@@ -762,15 +783,18 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 & (query.date >= start_date)
                 & (query.date <= end_date)))
         amounts = {id_: Decimal(str(amount)) for id_, amount in cursor}
+        concessions = Concession.browse(list(amounts))
+        names = cls._names(c.reason for c in concessions)
         return [(
                 c.company, lambda r, c=c: (
                     r.start_date <= c.imputation_date <= r.end_date), {
-                    'reason': c.reason.rec_name,
+                    'id': c.reason.id,
+                    'reason': names[c.reason],
                     'separation': bool(c.reason.separation),
                     'date': c.imputation_date,
                     'amount': c.company.currency.round(amounts[c.id]),
                     'amounts': ['amount'],
-                    }) for c in Concession.browse(list(amounts))]
+                    }) for c in concessions]
 
     @classmethod
     def _document_phases(cls, companies, end_date):
@@ -813,6 +837,11 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     def _document_parties(cls, companies):
         "Return the partners and customers that were lost, by revenue"
         Party = Pool().get('prm.separation.party')
+        parties = Party.search([
+                ('company', 'in', companies),
+                ('lost', '=', True),
+                ])
+        names = cls._names(p.end_reason for p in parties if p.end_reason)
         return [(
                 p.company, lambda r: True, {
                     'separation': p.separation.id,
@@ -820,12 +849,8 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     'revenue_before': p.revenue_before,
                     'revenue_since': p.revenue_since,
                     'end_date': p.end_date,
-                    'end_reason': (
-                        p.end_reason.rec_name if p.end_reason else None),
-                    }) for p in Party.search([
-                    ('company', 'in', companies),
-                    ('lost', '=', True),
-                    ])]
+                    'end_reason': names.get(p.end_reason),
+                    }) for p in parties]
 
     @classmethod
     def _document_costs(cls, companies, end_date):
@@ -835,7 +860,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     r.start_date <= c.date <= r.end_date), {
                     'date': c.date,
                     'kind': c.kind,
-                    'origin': c.origin.rec_name,
+                    'origin': str(c.origin),
                     'amount': c.amount,
                     'imputed': c.imputed,
                     'amounts': ['amount'],
@@ -893,7 +918,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         reasons = {}
         for concession in concessions:
             reason = reasons.setdefault(
-                concession['reason'],
+                concession['id'],
                 {**concession, 'number': 0, 'amount': Decimal(0)})
             reason['number'] += 1
             reason['amount'] += concession['amount']
@@ -916,7 +941,6 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     @classmethod
     def _document_actions(cls, companies, domain, test):
         Action = Pool().get('prm.plan.action')
-        states = dict(Action.fields_get(['state'])['state']['selection'])
         return [(
                 a.company, lambda r, a=a: test(r, a), {
                     'name': a.name,
@@ -928,7 +952,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     'hours': a.hours_spent,
                     'cost': a.cost,
                     'expected_revenue': a.expected_revenue,
-                    'state': states[a.state],
+                    'state': a.state,
                     'why': a.why,
                     'date': a.stopped_date,
                     'amounts': ['cost', 'expected_revenue'],

@@ -61,7 +61,7 @@ class Review(metaclass=PoolMeta):
         """Send the printed review to its recipients, in their language
 
         The recipients of a language receive one e-mail, which is kept with
-        the review.
+        the review. The tension of the staff is not for them.
         """
         pool = Pool()
         Email = pool.get('ir.email')
@@ -80,7 +80,8 @@ class Review(metaclass=PoolMeta):
                 recipients[party.lang.code if party.lang else default].append(
                     party)
             for language, parties in recipients.items():
-                with Transaction().set_context(language=language):
+                with Transaction().set_context(
+                        language=language, without_staff=True):
                     values = Template(template_id).get(cls(review.id))
                     values['to'] = ', '.join(Template.get_addresses(parties))
                     Email.send(record=(cls.__name__, review.id), **values)

@@ -715,7 +715,10 @@ class SeparationYear(_SeparationMixin, AmountsMixin, ModelSQL, ModelView):
         "Unfinished Work", currency='currency', digits='currency',
         help="The cost of the actions that were shelved or abandoned.")
     cost = Monetary(
-        "Cost of the Separation", currency='currency', digits='currency')
+        "Cost of the Separation", currency='currency', digits='currency',
+        help="What the separation costs: the payments of the buyback, its "
+        "duty, the gestures due to it, the turnover of the staff and the "
+        "unfinished work.")
     result = Monetary(
         "Result less Cost", currency='currency', digits='currency')
     costs = fields.One2Many('prm.separation.cost', 'year', "Costs")
