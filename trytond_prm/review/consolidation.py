@@ -123,15 +123,16 @@ class Review(metaclass=PoolMeta):
         return [self.company, *self.companies]
 
     @classmethod
-    def consolidated(cls, review, items):
+    def consolidated(cls, review, items, name='value'):
         """Return the items of the companies of the review id and its company
 
-        The company is a SQL expression.
+        The items are those of converted_query, the name is the one of their
+        amount and the company is a SQL expression.
         There is none for those who may not read the review.
         """
         reviews = cls.search([('id', '=', review)])
         items = converted_query(
-            items, ['value'], lambda column: fields.SQL_OPERATORS['in'](
+            items, [name], lambda column: fields.SQL_OPERATORS['in'](
                 column, [r.id for r in reviews]))
         company = reviews[0].company.id if reviews else -1
         return items, Cast(Literal(company), 'INTEGER')

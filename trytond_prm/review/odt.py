@@ -82,6 +82,10 @@ _STYLES = ''.join([
         _style('Cell', 'paragraph', _paragraph(), 'Standard'),
         _style('Amount', 'paragraph', _paragraph(
                 'fo:text-align="end"'), 'Standard'),
+        _style('SmallCell', 'paragraph', _paragraph(
+                text='fo:font-size="7pt"'), 'Standard'),
+        _style('SmallAmount', 'paragraph', _paragraph(
+                'fo:text-align="end"', 'fo:font-size="7pt"'), 'Standard'),
         _style('Strong', 'text',
             '<style:text-properties fo:font-weight="bold"/>'),
         ])
@@ -93,7 +97,9 @@ _AUTOMATIC = ''.join([
         _style('Row', 'table-row',
             '<style:table-row-properties fo:keep-together="always"/>'),
         *(_style(name, 'table-cell',
-                '<style:table-cell-properties fo:padding="0.08cm" '
+                '<style:table-cell-properties fo:padding-top="0.08cm" '
+                'fo:padding-bottom="0.08cm" fo:padding-left="0.12cm" '
+                'fo:padding-right="0.12cm" '
                 f'fo:border="none" {border}/>')
             for name, border in [
                 ('Body', 'fo:border-bottom="0.3pt solid #cccccc"'),
@@ -236,13 +242,14 @@ def _table(element, document):
                 '<style:table-column-properties '
                 f'style:column-width="{width:.2f}cm"/>'))
         parts.append(f'<table:table-column table:style-name="{name}"/>')
+    size = 'Small' if 'months' in element.get('class', '').split() else ''
     head = ''.join(
-        _row(r, 'Head') for r in rows if r.getparent().tag == 'thead')
+        _row(r, 'Head', size) for r in rows if r.getparent().tag == 'thead')
     if head:
         parts.append(
             f'<table:table-header-rows>{head}</table:table-header-rows>')
     parts.extend(
-        _row(r, 'Total' if 'total' in r.get('class', '') else 'Body')
+        _row(r, 'Total' if 'total' in r.get('class', '') else 'Body', size)
         for r in rows if r.getparent().tag != 'thead')
     parts.append('</table:table>')
     return ''.join(parts)
@@ -265,7 +272,7 @@ def _widths(rows):
     return [_WIDTH * w / sum(widths) for w in widths]
 
 
-def _row(row, style):
+def _row(row, style, size):
     cells = []
     for cell in row:
         content = _inline(cell)
@@ -274,7 +281,7 @@ def _row(row, style):
         align = 'Amount' if 'amount' in cell.get('class', '') else 'Cell'
         cells.append(
             f'<table:table-cell table:style-name="{style}" '
-            f'office:value-type="string">{_p(content, align)}'
+            f'office:value-type="string">{_p(content, size + align)}'
             '</table:table-cell>')
     return (
         '<table:table-row table:style-name="Row">'

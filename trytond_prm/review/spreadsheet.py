@@ -83,7 +83,9 @@ class ReviewSpreadsheet(Report):
                 cls._write(
                     sheet, row, column, name, value,
                     {n: cell(r, column) for n, r in rows.items()}
-                    if column == 1 else None, format_)
+                    # The comparison has no row of the ledger
+                    if column == 1 or name != 'gross_revenue' else None,
+                    format_)
             if None not in values and len(values) == 2:
                 sheet.write_formula(
                     row, 3, f'={cell(row, 1)}-{cell(row, 2)}', format_,
