@@ -536,6 +536,8 @@ class ReviewTestCase(unittest.TestCase):
             'comparison': 'other', 'compare_start_date': None,
             'compare_end_date': None}
 
+        self.create_cost(subsidiary)
+
         review = new_review(company, companies=others, **period)
         alone = new_review(company, **period)
 
@@ -552,7 +554,12 @@ class ReviewTestCase(unittest.TestCase):
             for m in review.months]
         self.assertEqual([m[:3] for m in months], [
                 (1, 3, 3), (2, D('20.02'), 0), (3, D('400.04'), 0)])
+        cost, = review.costs
+        self.assertEqual(
+            (cost.company, cost.kind, cost.amount, cost.currency),
+            (subsidiary, 'unfinished', D('20.02'), company.currency))
         self.assertEqual(alone.gross_revenue, 1)
+        self.assertEqual(alone.costs, ())
         self.assertEqual(len(alone.differences), 1)
         self.assertEqual(alone.interactions, 1)
 
@@ -574,10 +581,10 @@ class ReviewTestCase(unittest.TestCase):
                     User.get_preferences(context_only=True),
                     _check_access=True):
             self.assertEqual(Review.search([]), [alone])
-            self.assertEqual(get_months(review=review.id), {})
+            self.assertEqual(get_months(prm_review=review.id), {})
             self.assertEqual(
                 [m.gross_revenue
-                    for m in get_months(review=alone.id).values()], [1])
+                    for m in get_months(prm_review=alone.id).values()], [1])
 
         with self.assertRaises(ReviewRateError) as cm:
             new_review(
@@ -589,6 +596,38 @@ class ReviewTestCase(unittest.TestCase):
             '"eur" has no rate on 01/01/2007.\n'
             'Add a rate to the currency or remove its companies from the '
             'review.')
+
+    def create_cost(self, company):
+        "Create a separation with an action that was shelved"
+        pool = Pool()
+        Party = pool.get('party.party')
+        Plan = pool.get('prm.plan')
+        Separation = pool.get('prm.separation')
+        with set_company(company):
+            party = Party(name="Leaver")
+            party.save()
+            Separation.create([{
+                        'company': company.id,
+                        'party': party.id,
+                        'milestones': [('create', [{
+                                        'kind': 'announcement',
+                                        'date': H1[0],
+                                        }])],
+                        }])
+            plan, = Plan.create([{
+                        'company': company.id,
+                        'name': "PAC",
+                        'start_date': H1[0],
+                        'end_date': H1[1],
+                        'actions': [('create', [{
+                                        'name': "Extranet",
+                                        'kind': 'product',
+                                        'cost': D('10.01'),
+                                        'why': "No time",
+                                        'stopped_date': date('2008-02-29'),
+                                        }])],
+                        }])
+            pool.get('prm.plan.action').shelve(plan.actions)
 
     @with_transaction()
     def test_closed_modification(self):

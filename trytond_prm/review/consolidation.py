@@ -13,6 +13,8 @@ from ..tools import sql_round
 from .exceptions import ReviewRateError
 from .month import POPULATIONS
 
+# The months and the costs of each review have the same ids
+Transaction.cache_keys.add('prm_review')
 # What is counted and not an amount
 COUNTS = [*POPULATIONS, 'lost']
 

@@ -140,8 +140,8 @@ class Month(AmountsMixin, Figures, ModelView):
             start_date=context.get('start_date'),
             end_date=context.get('end_date'))
         company = items.company
-        if context.get('review') is not None:
-            items, company = Review.consolidated(context['review'], items)
+        if context.get('prm_review') is not None:
+            items, company = Review.consolidated(context['prm_review'], items)
         months = items.select(
             company.as_('company'), sql_month(items.date).as_('date'),
             items.measure, items.value, items.person)

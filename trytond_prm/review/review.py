@@ -208,7 +208,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     months = fields.Function(fields.Many2Many(
             'prm.review.month', None, None, "Months",
             context={
-                'review': Eval('id', -1),
+                'prm_review': Eval('id', -1),
                 'start_date': Eval('start_date', None),
                 'end_date': Eval('end_date', None),
                 },
@@ -221,10 +221,14 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         'get_months')
     costs = fields.Function(fields.Many2Many(
             'prm.separation.cost', None, None, "Costs of Separation",
+            context={
+                'prm_review': Eval('id', -1),
+                },
             states={
                 'invisible': Eval('state') != 'draft',
                 },
-            help="What the separations cost in the period, by document."),
+            help="What the separations cost in the period, by document and "
+            "in the currency of the review."),
         'get_costs')
     snapshots = fields.One2Many(
         'prm.review.snapshot', 'review', "Snapshots", readonly=True)

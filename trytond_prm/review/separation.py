@@ -119,10 +119,11 @@ class Separation(metaclass=PoolMeta):
     def get_cost(cls, separations, name):
         Cost = Pool().get('prm.separation.cost')
         costs = dict.fromkeys(map(int, separations), Decimal(0))
-        for cost in Cost.search([
-                    ('separation', 'in', [s.id for s in separations]),
-                    ], order=[]):
-            costs[cost.separation.id] += cost.amount
+        with Transaction().set_context(prm_review=None):
+            for cost in Cost.search([
+                        ('separation', 'in', [s.id for s in separations]),
+                        ], order=[]):
+                costs[cost.separation.id] += cost.amount
         return costs
 
 
@@ -506,6 +507,9 @@ class SeparationCost(_SeparationMixin, AmountsMixin, ModelSQL, ModelView):
     @classmethod
     def table_query(cls):
         costs = Union(*cls._queries(), all_=True)
+        review = Transaction().context.get('prm_review')
+        if review is not None:
+            costs = cls._consolidated(review, costs)
         costs = costs.select(
             costs.separation, costs.company, costs.date, costs.kind,
             costs.model, costs.origin, costs.amount,
@@ -530,6 +534,28 @@ class SeparationCost(_SeparationMixin, AmountsMixin, ModelSQL, ModelView):
             group_by=[
                 costs.separation, costs.company, costs.kind, costs.model,
                 costs.origin, costs.month, costs.year])
+
+    @classmethod
+    def _consolidated(cls, review, costs):
+        "Return the query of the costs in the currency of the review"
+        pool = Pool()
+        Review = pool.get('prm.review')
+        Separation = pool.get('prm.separation')
+        separation = Separation.__table__()
+        costs, _ = Review.consolidated(review, costs, 'amount')
+        return costs.join(separation,
+            condition=costs.separation == separation.id).select(
+            costs.separation, separation.company, costs.date, costs.kind,
+            costs.model, costs.origin, costs.amount)
+
+    @classmethod
+    def get_currency(cls, costs, name):
+        Review = Pool().get('prm.review')
+        review = Transaction().context.get('prm_review')
+        if review is not None:
+            return dict.fromkeys(
+                map(int, costs), Review(review).currency.id)
+        return super().get_currency(costs, name)
 
     @classmethod
     def _queries(cls):
@@ -735,7 +761,8 @@ class SeparationYear(_SeparationMixin, AmountsMixin, ModelSQL, ModelView):
         Cost = pool.get('prm.separation.cost')
         Month = pool.get('prm.review.month')
         end_date = Transaction().context.get('end_date')
-        cost = Cost.__table__()
+        with Transaction().set_context(prm_review=None):
+            cost = Cost.__table__()
         items = Month.items(end_date=end_date)
         periods = periods_query()
 
