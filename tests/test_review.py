@@ -697,6 +697,7 @@ class ReviewTestCase(unittest.TestCase):
         pool = Pool()
         Party = pool.get('party.party')
         Phase = pool.get('prm.separation.phase')
+        Review = pool.get('prm.review')
         Separation = pool.get('prm.separation')
         company = create_company()
         with set_company(company):
@@ -732,8 +733,18 @@ class ReviewTestCase(unittest.TestCase):
             with Transaction().set_context(end_date=date('2007-05-31')):
                 self.assertEqual(
                     [p.phase for p in Phase.search([])], ['before', 'during'])
-            self.check_staff_access(
-                new_review(company, date('2007-01-01'), date('2007-06-30')))
+            review = new_review(
+                company, date('2007-01-01'), date('2007-06-30'))
+            early = new_review(
+                company, date('2007-01-01'), date('2007-04-30'))
+            self.assertEqual(
+                [p['phase'] for p in early.document['phases']],
+                ['before', 'during'])
+            self.assertEqual(
+                Review._documents([early, review], Review._figures(
+                        [early, review], monthly=True)),
+                {r.id: r.document for r in [early, review]})
+            self.check_staff_access(review)
 
     def check_staff_access(self, review):
         "Only who may read the staff tension finds it in the document"
@@ -1144,6 +1155,28 @@ class ReviewTestCase(unittest.TestCase):
             self.assertEqual(Finding(finding.id).action, action)
             self.assertEqual(action.name, "Call everybody")
             self.assertEqual(action.state, 'planned')
+
+    @with_transaction()
+    def test_report_buybacks(self):
+        "A buyback is told until the period after its last payment"
+        Review = Pool().get('prm.review')
+        review = Review(
+            start_date=H1[0], end_date=H1[1], compare_start_date=None)
+        for payments, told in [
+                ([], True),
+                ([('2007-12-31', 60)], True),
+                ([('2007-12-31', 60), ('2008-07-01', 40)], True),
+                ([('2007-12-31', 60), ('2008-06-30', 40)], True),
+                ([('2007-11-30', 60), ('2007-12-31', 40)], False),
+                ]:
+            with self.subTest(payments=payments):
+                buybacks = Review._paid_until(review, [{
+                            'instalments': [{
+                                    'amount': D(100),
+                                    'payments': [
+                                        (date(d), D(a)) for d, a in payments],
+                                    }]}])
+                self.assertEqual(bool(buybacks), told)
 
     @with_transaction()
     def test_report_separation(self):

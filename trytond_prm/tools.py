@@ -139,14 +139,21 @@ def sql_invoiced(invoice):
 
     An invoice cancelled by a credit note counts, as its credit note does.
     """
-    note = Table(invoice._name)
+    cancelled = Table(invoice._name)
+    move = Table('account_move')
+    # Only the move of an invoice has an invoice as origin.
+    # The query does not depend on the invoice so that it is run once.
+    credited = (cancelled
+        .join(move, condition=cancelled.cancel_move == move.id)
+        .select(
+            move.id,
+            where=(cancelled.state == 'cancelled')
+            & move.origin.like('account.invoice,%')))
     return (
         (invoice.type == 'out')
         & invoice.state.in_(['posted', 'paid', 'cancelled'])
         & ((invoice.state != 'cancelled')
-            | invoice.cancel_move.in_(note.select(
-                    note.move,
-                    where=(note.type == 'out') & (note.move != Null)))))
+            | invoice.cancel_move.in_(credited)))
 
 
 def company_timezone(company):

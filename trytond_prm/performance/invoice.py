@@ -25,6 +25,11 @@ class Invoice(metaclass=PoolMeta):
         cls._sql_indexes.add(
             Index(
                 t,
+                (t.cancel_move, Index.Equality()),
+                where=t.state == 'cancelled'))
+        cls._sql_indexes.add(
+            Index(
+                t,
                 (t.company, Index.Equality()),
                 (t.invoice_date, Index.Range()),
                 # As sql_invoiced

@@ -5,6 +5,7 @@ import datetime as dt
 import json
 from collections import defaultdict
 from decimal import Decimal
+from itertools import groupby
 
 from dateutil.relativedelta import relativedelta
 from sql import Literal, Null, Union
@@ -650,14 +651,21 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
 
         The figures are those of the months of the reviews.
         """
+        documents = {}
+        # What is known at the end does not depend on the other reviews
+        for end_date, sub_reviews in groupby(
+                sorted(reviews, key=lambda r: r.end_date),
+                key=lambda r: r.end_date):
+            documents.update(cls._documents_until(
+                    end_date, list(sub_reviews), figures))
+        return documents
+
+    @classmethod
+    def _documents_until(cls, end_date, reviews, figures):
+        "Return the document of each review that ends on the date by id"
         documents = {r.id: {} for r in reviews}
-        if not reviews:
-            return documents
         companies = list({c.id for r in reviews for c in r.all_companies})
-        start_date = min(
-            min(r.start_date, r.compare_start_date or r.start_date)
-            for r in reviews)
-        end_date = max(r.end_date for r in reviews)
+        start_date = min(r.first_date for r in reviews)
         for name, rows in [
                 ('milestones', cls._document_milestones(companies, end_date)),
                 ('concessions', cls._document_concessions(
@@ -770,10 +778,9 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     @classmethod
     def _with_separation(cls, review, milestones):
         "Keep the milestones of the separations of the compared periods"
-        start_date = min(
-            review.start_date, review.compare_start_date or review.start_date)
         separations = {
-            m['separation'] for m in milestones if m['date'] >= start_date}
+            m['separation'] for m in milestones
+            if m['date'] >= review.first_date}
         return [m for m in milestones if m['separation'] in separations]
 
     @classmethod
@@ -847,7 +854,8 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 ])
         names = cls._names(p.end_reason for p in parties if p.end_reason)
         return [(
-                p.company, lambda r: True, {
+                p.company, lambda r, p=p: (
+                    not p.end_date or p.end_date <= r.end_date), {
                     'separation': p.separation.id,
                     'party': p.party.rec_name,
                     'revenue_before': p.revenue_before,
@@ -1013,7 +1021,21 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
 
     @classmethod
     def _paid_until(cls, review, buybacks):
-        "Sum the payments of the instalments until the end of the review"
+        """Sum the payments of the instalments until the end of the review
+
+        What was paid before the compared period is no more told.
+        """
+        def is_over(buyback):
+            paid = Decimal(0)
+            for instalment in buyback['instalments']:
+                paid -= instalment['amount']
+                for date, amount in instalment['payments']:
+                    if review.first_date <= date <= review.end_date:
+                        return False
+                    elif date <= review.end_date:
+                        paid += amount
+            return paid >= 0
+
         return [{
                 **buyback,
                 'instalments': [{
@@ -1026,7 +1048,12 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                                 d for d, a in instalment['payments']
                                 if d <= review.end_date), default=None),
                         } for instalment in buyback['instalments']],
-                } for buyback in buybacks]
+                } for buyback in buybacks if not is_over(buyback)]
+
+    @property
+    def first_date(self):
+        "The first day of the review and of what it is compared with"
+        return min(self.start_date, self.compare_start_date or self.start_date)
 
     @property
     def all_months(self):
