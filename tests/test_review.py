@@ -774,12 +774,11 @@ class ReviewTestCase(unittest.TestCase):
                             User.get_preferences(context_only=True),
                             _check_access=True):
                     document = Review(review.id).document
-                    self.assertEqual(
-                        [p.get('tension_staff') for p in document['phases']],
-                        [None, 1, None] if user == director else [None] * 3)
-                    self.assertEqual(
-                        any('tension_staff' in r for r in document['series']),
-                        user == director)
+                    for row in document['phases'] + document['series']:
+                        self.assertEqual(
+                            'tension_staff' in row, user == director)
+                        # There are too few people
+                        self.assertIsNone(row.get('tension_staff'))
                     if state == 'closed':
                         read = functools.partial(
                             Snapshot.read, snapshots, ['document'])
