@@ -1033,10 +1033,14 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
 
         self.assertIn(concession.number, content)
         self.assertIn('10,00', content)
+        self.assertNotIn(setup.reason.name, content)  # it is not for him
         template, = Template.search([('model.name', '=', 'prm.concession')])
-        values = template.get(concession)
+        with Transaction().set_context(language='fr'):
+            Template.write(
+                [template], {'subject': "Notre geste ${record.number}"})
+        values = Template(template.id).get(concession)
         self.assertEqual(
-            values['subject'], f'Our gesture {concession.number}')
+            values['subject'], f'Notre geste {concession.number}')
         self.assertEqual(len(values['reports']), 1)
 
     @with_setup

@@ -33,7 +33,9 @@ class Concession(metaclass=PoolMeta):
             ],
         states={
             'readonly': Eval('state') != 'draft',
-            'invisible': ~Eval('kind').in_(['credit_note', 'refund']),
+            'invisible': (
+                ~Eval('kind').in_(['credit_note', 'refund'])
+                | ((Eval('state') != 'draft') & ~Eval('credit_note'))),
             },
         help="The credit note that exists already and becomes the document "
         "of the gesture.\n"
