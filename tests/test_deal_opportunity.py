@@ -13,8 +13,8 @@ from trytond.tests.test_tryton import (
 from trytond.transaction import Transaction
 
 from .test_performance import (
-    create_invoices, create_parties, create_partners, create_target,
-    performances, setup_accounting)
+    create_invoices, create_parties, create_partners, create_product,
+    create_target, performances, setup_accounting)
 from .tools import ALL_MODULES, count_statements
 
 
@@ -249,12 +249,20 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
         pool = Pool()
         Opportunity = pool.get('sale.opportunity')
         Team = pool.get('prm.team')
+        Territory = pool.get('prm.territory')
         company = create_company()
         with set_company(company):
             john, jane = (
                 create_employee(company, name) for name in ["John", "Jane"])
             parties = create_parties(2)
             partner, other = create_partners(company, parties, john, john)
+            north, = Territory.create([
+                    {'name': "North", 'company': company.id}])
+            lille, = Territory.create([{
+                        'name': "Lille", 'company': company.id,
+                        'parent': north.id}])
+            partner.territory = lille
+            partner.save()
             team, = Team.create([{
                         'name': "Direct",
                         'company': company.id,
@@ -283,6 +291,8 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
                     ('team', team, 2, 25),
                     ('employee', jane, 2, 25),
                     ('partner', partner, 2, 25),
+                    ('territory', north, 2, 25),
+                    ('territory', lille, 2, 25),
                     ]:
                 with self.subTest(scope=scope):
                     month, = performances(
@@ -304,6 +314,70 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
             self.assertIn(
                 ('won_deals', "Won Deals"),
                 pool.get('prm.target').measure.selection)
+
+    @with_transaction()
+    def test_pipeline_category(self):
+        "The products share the pipeline, a category adds its children"
+        pool = Pool()
+        Category = pool.get('product.category')
+        Opportunity = pool.get('sale.opportunity')
+        company = create_company()
+        with set_company(company):
+            setup_accounting(company, 2030)
+            parent, = Category.create([{'name': "Parent"}])
+            categories = Category.create([
+                    {'name': n, 'parent': parent.id} for n in "AB"])
+            products = [create_product(company, n) for n in "AB"]
+            for product, category in zip(products, categories):
+                template = product.template
+                template.salable = True
+                template.sale_uom = template.default_uom
+                template.list_price = Decimal(10)
+                template.categories = [category]
+                template.save()
+
+            def create(month, amount, quantities):
+                Opportunity.create([{
+                            'company': company.id,
+                            'currency': company.currency.id,
+                            'start_date': dt.date(2030, month, 10),
+                            'amount': Decimal(amount),
+                            'conversion_probability': 0.5,
+                            'lines': [('create', [{
+                                            'product': product.id,
+                                            'unit': product.default_uom.id,
+                                            'quantity': quantity,
+                                            } for product, quantity in zip(
+                                            products, quantities)])],
+                            }])
+
+            def figures(month):
+                return [
+                    m.weighted_pipeline for c in [parent, *categories]
+                    for m in performances(
+                        [('date', '=', dt.date(2030, month, 1))],
+                        scope='category', category=c.id)]
+
+            create(1, '100', [2, 1])
+            # Nothing is shared out of a deal without product
+            create(1, '7', [])
+            create(2, '0.10', [1, 1])
+            for category in [parent, *categories]:
+                create_target(
+                    company, '400', '2030-01-01', '2030-03-31',
+                    scope='category', category=category)
+            # 50 × 2 / 3 and what remains
+            self.assertEqual(figures(1), [
+                    Decimal(50), Decimal('33.33'), Decimal('16.67')])
+            # 0.05 in halves, rounded to even
+            self.assertEqual(figures(2), [
+                    Decimal('0.05'), Decimal('0.02'), Decimal('0.03')])
+            products[0].template.list_price = Decimal(0)
+            products[0].template.save()
+            # Without a price they share equally
+            create(3, '3', [2, 1])
+            self.assertEqual(figures(3), [
+                    Decimal('1.50'), Decimal('0.75'), Decimal('0.75')])
 
     @with_transaction()
     def test_attribution(self):

@@ -6,7 +6,7 @@ from calendar import monthrange
 from decimal import Decimal as D
 
 from dateutil.relativedelta import relativedelta
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trytond import backend
@@ -309,6 +309,7 @@ class SpreadTestCase(unittest.TestCase):
         self.assertEqual(shares[0], D('0.083333'))
         self.assertEqual(derive_shares({2024: [D(-1)] * 12}), (None, []))
 
+    @settings(suppress_health_check=[HealthCheck.too_slow])
     @given(st.dictionaries(
             st.integers(2000, 2020),
             st.lists(
@@ -1180,6 +1181,7 @@ class PerformanceTestCase(unittest.TestCase):
     @with_transaction()
     def test_currency(self):
         "A foreign invoice counts at the rate of its date, as it was posted"
+        Invoice = Pool().get('account.invoice')
         company = create_company()
         with set_company(company):
             setup_accounting(company, 2024)
@@ -1188,13 +1190,19 @@ class PerformanceTestCase(unittest.TestCase):
             add_currency_rate(dollar, D('1.1'), date('2024-01-01'))
             add_currency_rate(dollar, D('1.3'), date('2024-02-01'))
             party, = create_parties()
-            create_invoices(
+            create_partners(company, [party], create_employee(company))
+            invoices = create_invoices(
                 company,
                 (party, '2024-01-31', '100', '33.33', dollar),
+                (party, '2024-01-31', '1000'),
                 (party, '2024-02-01', '100', dollar))
-            self.assertEqual(
-                [m.actual for m in performances()],
-                [D('90.91') + D('30.30'), D('76.92')])
+            for cached in [True, False]:
+                if not cached:
+                    Invoice.write(invoices, {'untaxed_amount_cache': None})
+                for scope in ['company', 'partner']:
+                    self.assertEqual(
+                        [m.actual for m in performances(scope=scope)],
+                        [D('1121.21'), D('76.92')])
 
     @with_transaction()
     def test_company(self):
@@ -1308,19 +1316,35 @@ class PerformanceTestCase(unittest.TestCase):
         backend.name != 'postgresql', "The plan is the one of PostgreSQL")
     @with_transaction()
     def test_plan_of_query(self):
-        "The indexes find the lines of the invoices of the period"
-        Performance = Pool().get('prm.performance')
+        "The indexes find the invoices of the companies and the periods"
+        pool = Pool()
+        Performance = pool.get('prm.performance')
+        User = pool.get('res.user')
+        company = create_company()
         cursor = Transaction().connection.cursor()
-        with Transaction().set_context(
-                scope='company', start_date=date('2024-01-01'),
-                end_date=date('2024-12-31')):
-            query = Performance.table_query()
-            query = query.select(query.id)
         cursor.execute('SET LOCAL enable_seqscan TO off')
-        cursor.execute('EXPLAIN ' + str(query), query.params)
-        plan = '\n'.join(line for line, in cursor)
-        for table in ['account_invoice', 'account_move_line']:
-            self.assertNotIn(f'Seq Scan on {table} ', plan)
+        with set_company(company):
+            User.write([User(1)], {
+                    'companies': [('add', [company.id])],
+                    'company': company.id,
+                    })
+            for scope in ['company', 'employee']:
+                with Transaction().set_user(1), check_access(), \
+                        Transaction().set_context(
+                            scope=scope, start_date=date('2024-07-10'),
+                            end_date=date('2024-09-20')):
+                    query = Performance.table_query()
+                cursor.execute('EXPLAIN ' + str(query), query.params)
+                plan = '\n'.join(line for line, in cursor)
+                for table in ['account_invoice', 'account_move_line']:
+                    self.assertNotIn(f'Seq Scan on {table} ', plan)
+                for first, last in [
+                        ('2024-07-01', '2024-09-30'),
+                        ('2023-07-01', '2023-09-30')]:
+                    self.assertIn(
+                        f"Index Cond: ((company = {company.id})"
+                        f" AND (invoice_date >= '{first}'::date)"
+                        f" AND (invoice_date <= '{last}'::date))", plan)
 
     @with_transaction()
     def test_target_change(self):

@@ -111,6 +111,7 @@ class Pipeline(metaclass=PoolMeta):
                 & at_start(company_rate))
             .select(
                 opportunity.company.as_('company'),
+                opportunity.id.as_('opportunity'),
                 date.as_('date'),
                 opportunity.party.as_('party'),
                 opportunity.employee.as_('employee'),

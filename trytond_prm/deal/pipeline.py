@@ -52,9 +52,9 @@ class Pipeline(ModelSQL, ModelView):
     def deals_query(cls):
         """Return the SQL query of the open opportunities
 
-        The columns are company, date (the first of the expected month),
-        party, employee, amount and weighted_amount, both in the currency of
-        the company.
+        The columns are company, opportunity, date (the first of the expected
+        month), party, employee, amount and weighted_amount, both in the
+        currency of the company.
         """
         pool = Pool()
         Company = pool.get('company.company')
@@ -62,7 +62,8 @@ class Pipeline(ModelSQL, ModelView):
         return company.select(
             company.id.as_('company'),
             Cast(Null, 'DATE').as_('date'),
-            *(Cast(Null, 'INTEGER').as_(n) for n in ['party', 'employee']),
+            *(Cast(Null, 'INTEGER').as_(n)
+                for n in ['opportunity', 'party', 'employee']),
             *(Cast(Null, 'NUMERIC').as_(n)
                 for n in ['amount', 'weighted_amount']),
             where=Literal(False))

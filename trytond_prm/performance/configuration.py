@@ -1,8 +1,10 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+from trytond.cache import Cache
 from trytond.model import ModelSQL, fields
 from trytond.modules.company.model import CompanyValueMixin
 from trytond.pool import Pool, PoolMeta
+from trytond.transaction import without_check_access
 
 ATTRIBUTIONS = [
     ('manager', "Manager of the Partner"),
@@ -49,6 +51,9 @@ class ConfigurationPerformance(ModelSQL, CompanyValueMixin):
     __name__ = 'prm.configuration.performance'
     __string__ = "Performance Configuration"
 
+    _sale_companies_cache = Cache(
+        'prm.configuration.performance.sale_companies', context=False)
+
     performance_attribution = fields.Selection(
         ATTRIBUTIONS, "Revenue Attribution", required=True, sort=False)
     concession_minimum = fields.Integer(
@@ -64,3 +69,22 @@ class ConfigurationPerformance(ModelSQL, CompanyValueMixin):
     @classmethod
     def default_performance_attribution(cls):
         return 'manager'
+
+    @classmethod
+    def get_sale_companies(cls):
+        "Return the identifiers of the companies that follow the sales"
+        companies = cls._sale_companies_cache.get(None)
+        if companies is None:
+            with without_check_access():
+                companies = [
+                    c.company.id for c in cls.search([
+                            ('performance_attribution', '=', 'sale'),
+                            ('company', '!=', None),
+                            ])]
+            cls._sale_companies_cache.set(None, companies)
+        return companies
+
+    @classmethod
+    def on_modification(cls, mode, configurations, field_names=None):
+        super().on_modification(mode, configurations, field_names=field_names)
+        cls._sale_companies_cache.clear()

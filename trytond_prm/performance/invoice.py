@@ -1,5 +1,7 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+from sql import Null
+
 from trytond.model import Index, fields
 from trytond.pool import PoolMeta
 from trytond.pyson import Eval
@@ -32,6 +34,21 @@ class Invoice(metaclass=PoolMeta):
                 t,
                 (t.company, Index.Equality()),
                 (t.invoice_date, Index.Range()),
+                include=[t.party, t.currency, t.untaxed_amount_cache],
                 # As sql_invoiced
                 where=(t.type == 'out')
                 & t.state.in_(['posted', 'paid', 'cancelled'])))
+
+
+class MoveLine(metaclass=PoolMeta):
+    __name__ = 'account.move.line'
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        # The actual revenue needs only the lines of the foreign invoices.
+        cls._sql_indexes.add(
+            Index(
+                t, (t.move, Index.Equality()),
+                where=t.second_currency != Null))

@@ -23,6 +23,45 @@ def at_date(table, date):
         & ((table.end_date == Null) | (table.end_date >= date)))
 
 
+class Extent:
+    """The periods and the companies that a query reads
+
+    The periods are pairs of a first and a last date, each maybe None. All
+    the companies are read without any.
+    """
+    __slots__ = ('periods', 'companies')
+
+    def __init__(self, *periods, companies=None):
+        self.periods = periods
+        self.companies = companies
+
+    def where(self, company, date):
+        "SQL condition that the extent includes the company and the date"
+        where = Literal(True)
+        if self.companies:
+            where &= company.in_(self.companies)
+        inside = Literal(False)
+        for start, end in self.periods:
+            period = Literal(True)
+            if start:
+                period &= date >= start
+            if end:
+                period &= date <= end
+            if len(self.periods) == 1:
+                return where & period
+            inside |= period
+        return where & inside
+
+    def around(self):
+        "Return the extent as UTC timestamps whatever the time zone"
+        # The time zone moves a date by one day at most.
+        day = dt.timedelta(days=1)
+        return self.__class__(*(
+                (start and dt.datetime.combine(start - day, dt.time()),
+                    end and dt.datetime.combine(end + 2 * day, dt.time()))
+                for start, end in self.periods), companies=self.companies)
+
+
 class Measures:
     """The SQL queries of what is measured
 
@@ -41,24 +80,7 @@ class Measures:
         as it was posted, negative for a credit note. The dates are
         inclusive.
         """
-        pool = Pool()
-        Invoice = pool.get('account.invoice')
-        MoveLine = pool.get('account.move.line')
-        invoice = Invoice.__table__()
-        line = MoveLine.__table__()
-        where = (
-            cls._invoice_where(invoice, start_date, end_date)
-            & line.origin.like('account.invoice.line,%'))
-        return (invoice
-            .join(line, condition=line.move == invoice.move)
-            .select(
-                invoice.company.as_('company'),
-                invoice.id.as_('invoice'),
-                MoveLine.origin.sql_id(line.origin, MoveLine).as_('line'),
-                invoice.party.as_('party'),
-                invoice.invoice_date.as_('date'),
-                (line.credit - line.debit).as_('amount'),
-                where=where))
+        return cls._revenue_query(Extent((start_date, end_date)))
 
     @classmethod
     def quantity_query(cls, start_date=None, end_date=None):
@@ -67,6 +89,82 @@ class Measures:
         The columns are those of actual_query. The amount is the quantity in
         the default unit of the product, a line without product has none.
         """
+        return cls._quantity_query(Extent((start_date, end_date)))
+
+    @classmethod
+    def _revenue_query(cls, extent, where=None):
+        """Return the query of actual_query
+
+        The where is a function of the table of the invoice, of the company
+        and of the line of the move.
+        """
+        pool = Pool()
+        Company = pool.get('company.company')
+        Invoice = pool.get('account.invoice')
+        MoveLine = pool.get('account.move.line')
+        company = Company.__table__()
+        invoice = Invoice.__table__()
+        line = MoveLine.__table__()
+        from_ = invoice.join(line, condition=line.move == invoice.move)
+        condition = (
+            cls._invoice_where(invoice, extent)
+            & line.origin.like('account.invoice.line,%'))
+        if where:
+            from_ = from_.join(
+                company, condition=invoice.company == company.id)
+            condition &= where(invoice, company, line)
+        return from_.select(
+            invoice.company.as_('company'),
+            invoice.id.as_('invoice'),
+            MoveLine.origin.sql_id(line.origin, MoveLine).as_('line'),
+            invoice.party.as_('party'),
+            invoice.invoice_date.as_('date'),
+            (line.credit - line.debit).as_('amount'),
+            where=condition)
+
+    @classmethod
+    def _invoices_query(cls, extent):
+        """Return the SQL query of the actual revenue, without its lines
+
+        The columns are those of actual_query but line. A posted invoice
+        keeps its untaxed amount, which spares its lines when it is in the
+        currency of the company.
+        """
+        pool = Pool()
+        Company = pool.get('company.company')
+        Invoice = pool.get('account.invoice')
+        company = Company.__table__()
+        invoice = Invoice.__table__()
+
+        def foreign(invoice, company, line):
+            return ((line.second_currency != Null)
+                & (invoice.currency != company.currency))
+
+        def unknown(invoice, company, line):
+            return ((invoice.untaxed_amount_cache == Null)
+                & (invoice.currency == company.currency))
+
+        columns = ['company', 'invoice', 'party', 'date', 'amount']
+        return Union(
+            invoice
+            .join(company, condition=invoice.company == company.id)
+            .select(
+                invoice.company.as_('company'),
+                invoice.id.as_('invoice'),
+                invoice.party.as_('party'),
+                invoice.invoice_date.as_('date'),
+                invoice.untaxed_amount_cache.as_('amount'),
+                where=cls._invoice_where(invoice, extent)
+                & (invoice.currency == company.currency)
+                & (invoice.untaxed_amount_cache != Null)),
+            *(lines.select(*(getattr(lines, name) for name in columns))
+                for lines in [
+                    cls._revenue_query(extent, where=foreign),
+                    cls._revenue_query(extent, where=unknown)]),
+            all_=True)
+
+    @classmethod
+    def _quantity_query(cls, extent):
         invoice, line, _, quantity, from_ = cls._product_lines()
         return from_.select(
             invoice.company.as_('company'),
@@ -75,11 +173,11 @@ class Measures:
             invoice.party.as_('party'),
             invoice.invoice_date.as_('date'),
             Cast(quantity, 'NUMERIC').as_('amount'),
-            where=cls._invoice_where(invoice, start_date, end_date)
+            where=cls._invoice_where(invoice, extent)
             & (line.type == 'line'))
 
     @classmethod
-    def margin_query(cls, start_date=None, end_date=None):
+    def _margin_query(cls, extent):
         """Return the SQL query of the margin, two rows per line
 
         The columns are those of actual_query. The rows are the revenue and,
@@ -112,9 +210,9 @@ class Measures:
                 (-sql_round(
                         Cast(quantity, 'NUMERIC') * cost_price.cost_price,
                         currency.rounding)).as_('amount'),
-                where=cls._invoice_where(invoice, start_date, end_date)
+                where=cls._invoice_where(invoice, extent)
                 & (line.type == 'line')))
-        revenues = cls.actual_query(start_date, end_date)
+        revenues = cls._revenue_query(extent)
         line = InvoiceLine.__table__()
         cost_price = CostPrice.__table__()
         revenues = (revenues
@@ -155,37 +253,46 @@ class Measures:
         return invoice, line, product, quantity, from_
 
     @classmethod
-    def _invoice_where(cls, invoice, start_date=None, end_date=None):
-        where = sql_invoiced(invoice)
-        if start_date:
-            where &= invoice.invoice_date >= start_date
-        if end_date:
-            where &= invoice.invoice_date <= end_date
-        return where
+    def _invoice_where(cls, invoice, extent):
+        return (
+            sql_invoiced(invoice)
+            & extent.where(invoice.company, invoice.invoice_date))
 
     @classmethod
-    def _lines_query(cls, measure, start_date, end_date):
+    def _lines_query(cls, measure, extent):
         return {
-            'revenue': cls.actual_query,
-            'quantity': cls.quantity_query,
-            'margin': cls.margin_query,
-            }[measure](start_date, end_date)
+            'revenue': cls._revenue_query,
+            'quantity': cls._quantity_query,
+            'margin': cls._margin_query,
+            }[measure](extent)
 
     @classmethod
-    def _count_query(cls, measure, start_date, end_date):
+    def _party_lines_query(cls, measure, extent):
+        "Return the query of the rows to attribute to a party and a seller"
+        if measure == 'revenue' and not cls._seller_companies():
+            return cls._invoices_query(extent)
+        return cls._lines_query(measure, extent)
+
+    @classmethod
+    def _seller_companies(cls):
+        "Return the companies whose lines may have a seller"
+        return []
+
+    @classmethod
+    def _count_query(cls, measure, extent):
         return {
             'interactions': cls._interaction_query,
             'new_partners': cls._new_partner_query,
             'won_deals': cls._won_deal_query,
-            }[measure](start_date, end_date)
+            }[measure](extent)
 
     @classmethod
-    def sources(cls, measure, scopes, start_date, end_date, *names):
+    def sources(cls, measure, scopes, extent, *names):
         """Return the source of each scope and the queries that they need
 
-        The sources are With of the actual of the measure from start_date to
-        end_date, both inclusive and maybe None. The names are the columns of
-        the lines to keep.
+        The sources are With of the actual of the measure over the extent.
+        The names are the columns of the lines to keep, among company,
+        invoice, party and date.
         """
         withs = []
 
@@ -195,27 +302,42 @@ class Measures:
             return with_
 
         if measure not in {'revenue', 'quantity', 'margin'}:
-            source = add(cls._count_query(measure, start_date, end_date))
+            source = add(cls._count_query(measure, extent))
             sources = dict.fromkeys(scopes, source)
             if 'territory' in scopes:
                 sources['territory'] = add(cls._territory_query(source, add))
             return sources, withs
         sources = {}
-        lines = cls._lines_query(measure, start_date, end_date)
-        if set(scopes) - {'category'}:
-            by_party = add(cls._by_party_query(lines, *names))
-            if set(scopes) - {'category', 'company'}:
-                attributed = cls._attribute(measure, by_party, add, *names)
-                sources = dict.fromkeys(scopes, attributed)
-                if 'territory' in scopes:
-                    sources['territory'] = add(
-                        cls._territory_query(attributed, add, *names))
-            if 'company' in scopes:
-                sources['company'] = by_party
+        by_party = None
+        if set(scopes) - {'category', 'company'}:
+            by_party = add(cls._by_party_query(
+                    cls._party_lines_query(measure, extent), *names))
+            attributed = cls._attribute(measure, by_party, add, *names)
+            sources = dict.fromkeys(scopes, attributed)
+            if 'territory' in scopes:
+                sources['territory'] = add(
+                    cls._territory_query(attributed, add, *names))
+        if 'company' in scopes:
+            sources['company'] = by_party or add(
+                cls._by_day_query(measure, extent, *names))
         if 'category' in scopes:
-            sources['category'] = add(
-                cls._category_query(lines, add, *names))
+            sources['category'] = add(cls._category_query(
+                    cls._lines_query(measure, extent), add, *names))
         return sources, withs
+
+    @classmethod
+    def _by_day_query(cls, measure, extent, *names):
+        """Return the query of the lines by company and day
+
+        The names are the other columns to group by.
+        """
+        if measure == 'revenue':
+            lines = cls._invoices_query(extent)
+        else:
+            lines = cls._lines_query(measure, extent)
+        key = [getattr(lines, name) for name in ['company', 'date', *names]]
+        return lines.select(
+            *key, Sum(sql_exact(lines.amount)).as_('amount'), group_by=key)
 
     @classmethod
     def _by_party_query(cls, lines, *names):
@@ -390,6 +512,21 @@ class Measures:
         return tree
 
     @classmethod
+    def _category_pairs(cls, add):
+        "Return the query of the pairs of category and template, once each"
+        pool = Pool()
+        TemplateCategory = pool.get('product.template-product.category')
+        tree = cls._descendants('product.category', add)
+        template_category = TemplateCategory.__table__()
+        return (tree
+            .join(template_category,
+                condition=template_category.category == tree.record)
+            .select(
+                tree.ancestor.as_('category'),
+                template_category.template.as_('template'),
+                group_by=[tree.ancestor, template_category.template]))
+
+    @classmethod
     def _category_query(cls, lines, add, *names):
         """Return the query of the lines by category of their product
 
@@ -399,16 +536,7 @@ class Measures:
         pool = Pool()
         Line = pool.get('account.invoice.line')
         Product = pool.get('product.product')
-        TemplateCategory = pool.get('product.template-product.category')
-        tree = cls._descendants('product.category', add)
-        template_category = TemplateCategory.__table__()
-        pairs = (tree
-            .join(template_category,
-                condition=template_category.category == tree.record)
-            .select(
-                tree.ancestor.as_('category'),
-                template_category.template.as_('template'),
-                group_by=[tree.ancestor, template_category.template]))
+        pairs = cls._category_pairs(add)
         line = Line.__table__()
         product = Product.__table__()
         return (lines
@@ -440,7 +568,7 @@ class Measures:
                 tree.ancestor.as_('territory')))
 
     @classmethod
-    def _interaction_query(cls, start_date, end_date):
+    def _interaction_query(cls, extent):
         "Return the query of the done interactions, except of the staff"
         pool = Pool()
         Company = pool.get('company.company')
@@ -449,17 +577,6 @@ class Measures:
         company = Company.__table__()
         interaction = Interaction.__table__()
         member = Member.__table__()
-        # The time zone moves a date by one day at most.
-        where = (
-            (interaction.state == 'done')
-            & (interaction.population != 'staff'))
-        day = dt.timedelta(days=1)
-        if start_date:
-            where &= interaction.date >= dt.datetime.combine(
-                start_date - day, dt.time())
-        if end_date:
-            where &= interaction.date < dt.datetime.combine(
-                end_date + 2 * day, dt.time())
         interactions = (interaction
             .join(company, condition=interaction.company == company.id)
             .select(
@@ -467,13 +584,11 @@ class Measures:
                 sql_local_date(interaction.date, company.timezone).as_('date'),
                 interaction.partner.as_('partner'),
                 interaction.employee.as_('employee'),
-                where=where))
+                where=(interaction.state == 'done')
+                & (interaction.population != 'staff')
+                & extent.around().where(
+                    interaction.company, interaction.date)))
         date = interactions.date
-        where = Literal(True)
-        if start_date:
-            where &= date >= start_date
-        if end_date:
-            where &= date <= end_date
         return (interactions
             .join(member, 'LEFT',
                 condition=(member.employee == interactions.employee)
@@ -485,10 +600,10 @@ class Measures:
                 interactions.partner.as_('partner'),
                 interactions.employee.as_('employee'),
                 member.team.as_('team'),
-                where=where))
+                where=extent.where(interactions.company, date)))
 
     @classmethod
-    def _new_partner_query(cls, start_date, end_date):
+    def _new_partner_query(cls, extent):
         "Return the query of the partners that start, except the prospects"
         pool = Pool()
         Manager = pool.get('prm.partner.manager')
@@ -497,11 +612,6 @@ class Measures:
         manager = Manager.__table__()
         member = Member.__table__()
         partner = Partner.__table__()
-        where = (partner.state != 'prospect') & (partner.previous == Null)
-        if start_date:
-            where &= partner.start_date >= start_date
-        if end_date:
-            where &= partner.start_date <= end_date
         return (partner
             .join(manager, 'LEFT',
                 condition=(manager.partner == partner.id)
@@ -516,10 +626,12 @@ class Measures:
                 partner.id.as_('partner'),
                 manager.employee.as_('employee'),
                 member.team.as_('team'),
-                where=where))
+                where=(partner.state != 'prospect')
+                & (partner.previous == Null)
+                & extent.where(partner.company, partner.start_date)))
 
     @classmethod
-    def _won_deal_query(cls, start_date, end_date):
+    def _won_deal_query(cls, extent):
         "Without opportunities, no deal is won"
         pool = Pool()
         Company = pool.get('company.company')

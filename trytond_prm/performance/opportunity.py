@@ -1,10 +1,12 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-from sql import Literal
+from sql import Cast, Literal, Window
+from sql.aggregate import Min, Sum
+from sql.conditionals import Case
 
 from trytond.pool import Pool, PoolMeta
 
-from ..tools import sql_exact
+from ..tools import sql_amount, sql_exact, sql_round
 from .measure import at_date
 from .target import MEASURES
 
@@ -40,7 +42,7 @@ class Performance(WonDealsMixin, metaclass=PoolMeta):
     __name__ = 'prm.performance'
 
     @classmethod
-    def _won_deal_query(cls, start_date, end_date):
+    def _won_deal_query(cls, extent):
         "Return the query of the won opportunities by end date"
         pool = Pool()
         Member = pool.get('prm.team.member')
@@ -50,11 +52,6 @@ class Performance(WonDealsMixin, metaclass=PoolMeta):
         opportunity = Opportunity.__table__()
         partner = Partner.__table__()
         date = opportunity.end_date
-        where = opportunity.state == 'won'
-        if start_date:
-            where &= date >= start_date
-        if end_date:
-            where &= date <= end_date
         # A partner may be restarted the day it ends: the last one has it.
         partner = partner.select(
             partner.id,
@@ -73,4 +70,79 @@ class Performance(WonDealsMixin, metaclass=PoolMeta):
                 partner.as_('partner'),
                 opportunity.employee.as_('employee'),
                 member.team.as_('team'),
-                where=where))
+                where=(opportunity.state == 'won')
+                & extent.where(opportunity.company, date)))
+
+    @classmethod
+    def _deal_products_query(cls, deals):
+        """Return the SQL query of the amounts of the deals by product
+
+        The lines share the amount by their quantity at list price, or
+        equally when one of them has no price. Each amount is the difference
+        between the rounded amounts until the line and before it: their sum
+        is exactly the amount of the deal.
+        """
+        pool = Pool()
+        Company = pool.get('company.company')
+        Currency = pool.get('currency.currency')
+        Line = pool.get('sale.opportunity.line')
+        ListPrice = pool.get('product.list_price')
+        Product = pool.get('product.product')
+        Template = pool.get('product.template')
+        Unit = pool.get('product.uom')
+        company = Company.__table__()
+        currency = Currency.__table__()
+        line = Line.__table__()
+        price = ListPrice.__table__()
+        product = Product.__table__()
+        template = Template.__table__()
+        unit = Unit.__table__()
+        default_unit = Unit.__table__()
+        value = Cast(
+            line.quantity * unit.factor / default_unit.factor,
+            'NUMERIC') * price.list_price
+        lines = (deals
+            .join(company, condition=deals.company == company.id)
+            .join(currency, condition=company.currency == currency.id)
+            .join(line, condition=line.opportunity == deals.opportunity)
+            .join(product, condition=line.product == product.id)
+            .join(template, condition=product.template == template.id)
+            .join(unit, condition=line.unit == unit.id)
+            .join(default_unit,
+                condition=template.default_uom == default_unit.id)
+            .join(price, 'LEFT',
+                condition=(price.template == template.id)
+                & (price.company == deals.company))
+            .select(
+                deals.opportunity.as_('opportunity'),
+                deals.amount.as_('amount'),
+                currency.rounding.as_('rounding'),
+                template.id.as_('template'),
+                line.id.as_('line'),
+                Case((value > 0, value), else_=0).as_('value')))
+        valued = lines.select(
+            lines.opportunity, lines.amount, lines.rounding, lines.template,
+            lines.line,
+            Case(
+                (Min(lines.value, window=Window([lines.opportunity])) > 0,
+                    lines.value),
+                else_=1).as_('value'))
+        until = Sum(valued.value, window=Window(
+                [valued.opportunity], order_by=[valued.line.asc]))
+        shared = valued.select(
+            valued.opportunity, valued.rounding, valued.template,
+            sql_amount(valued.amount).as_('amount'),
+            until.as_('until'),
+            (until - valued.value).as_('before'),
+            Sum(valued.value, window=Window([valued.opportunity])).as_(
+                'total'))
+
+        def part(value):
+            return sql_round(
+                shared.amount * value / shared.total, shared.rounding)
+
+        return shared.select(
+            shared.opportunity.as_('opportunity'),
+            shared.template.as_('template'),
+            sql_exact(part(shared.until) - part(shared.before)).as_(
+                'amount'))

@@ -9,7 +9,6 @@ from sql import Cast, Literal, Null, Union, Window, With
 from sql.aggregate import Count, Max, Min, Sum
 from sql.conditionals import Case, Coalesce
 from sql.functions import Round
-from sql.operators import Exists
 
 from trytond.model import fields
 from trytond.modules.currency.fields import Monetary
@@ -21,13 +20,11 @@ from trytond.wizard import StateAction, Wizard
 from ..tools import (
     sql_amount, sql_exact, sql_month, sql_next_year, sql_ratio, sql_sum,
     to_date, to_decimal)
-from .measure import Measures, at_date
+from .measure import Extent, Measures, at_date
 from .report import Report
 from .smoothing import Month, smoothing
 from .target import MEASURE_SCOPES, MEASURES, SCOPES
 
-# The scopes that have a pipeline
-PIPELINE_SCOPES = ['company', 'team', 'employee', 'partner']
 # The months over that make a landing worth showing
 LANDING_MONTHS = 3
 
@@ -92,14 +89,14 @@ class Performance(Measures, Report):
     weighted_pipeline = Monetary(
         "Weighted Pipeline", currency='currency', digits='currency',
         states={
-            'invisible': ~Eval('scope').in_(PIPELINE_SCOPES),
+            'invisible': Eval('measure') != 'revenue',
             },
         help="The amount of the opportunities expected in the month, each "
         "weighted by its probability.")
     coverage = fields.Numeric(
         "Coverage", digits=(16, 4),
         states={
-            'invisible': ~Eval('scope').in_(PIPELINE_SCOPES),
+            'invisible': Eval('measure') != 'revenue',
             },
         help="The weighted pipeline divided by what remains of the target.")
 
@@ -164,7 +161,7 @@ class Performance(Measures, Report):
                 months.target - months.actual).as_('coverage'))
 
     @classmethod
-    def months_query(cls, last_year=False):
+    def months_query(cls, last_year=False, companies=None):
         """Return the SQL query of the months that have a target or an actual
 
         The columns are the key (company, scope, subject: the identifier of
@@ -173,32 +170,41 @@ class Performance(Measures, Report):
         scope, measure and team, employee, partner or category. Without a
         scope in the context, all but the company are those with a target,
         and so are the measures but the revenue without a measure. The actual
-        of the year before is only there with last_year.
+        of the year before is only there with last_year. Without companies
+        they are those of the user when the access is checked.
         """
+        pool = Pool()
+        Target = pool.get('prm.target')
         context = Transaction().context
-        scope = context.get('scope')
-        start_date, end_date = cls._dates()
-        if last_year and start_date:
-            start_date -= relativedelta(years=1)
-        queries = [cls._target_query()]
+        every = (
+            context.get('scope') or 'company',
+            context.get('measure') or 'revenue')
+        measured = {every, *Target.get_measured()}
+        extent = cls._extent(last_year, companies)
+        queries = [cls._target_query(extent)]
         withs = []
         for measure, _ in MEASURES:
             if context.get('measure') not in {measure, None}:
                 continue
             scopes = [
-                name for name in MEASURE_SCOPES[measure]
-                if not scope or name == scope]
-            sources, needed = cls.sources(
-                measure, scopes, start_date, end_date)
+                scope for scope in MEASURE_SCOPES[measure]
+                if (scope, measure) in measured
+                and context.get('scope') in {scope, None}]
+            if not scopes:
+                continue
+            sources, needed = cls.sources(measure, scopes, extent)
             withs += needed
-            for name, source in sources.items():
-                months = With(query=cls._source_months(measure, name, source))
+            for scope, source in sources.items():
+                months = With(query=cls._source_months(
+                        source, scope, measure,
+                        all_=(scope, measure) == every))
                 withs.append(months)
-                queries += cls._actual_facts(measure, name, months, last_year)
+                queries += cls._actual_facts(
+                    measure, scope, months, last_year)
             if measure == 'revenue':
-                queries += [
-                    cls._pipeline_query(name)
-                    for name in PIPELINE_SCOPES if name in scopes]
+                pipelines, needed = cls._pipeline_queries(scopes, extent)
+                withs += needed
+                queries += pipelines
         facts = Union(*queries, all_=True)
         return facts.select(
             *(getattr(facts, name).as_(name) for name in _KEYS),
@@ -216,8 +222,7 @@ class Performance(Measures, Report):
             amount = Coalesce(amount, 0)
         elif name == 'weighted_pipeline':
             amount = Case(
-                (facts.scope.in_(PIPELINE_SCOPES)
-                    & (facts.measure == 'revenue'), Coalesce(amount, 0)),
+                (facts.measure == 'revenue', Coalesce(amount, 0)),
                 else_=Null)
         return amount
 
@@ -260,7 +265,7 @@ class Performance(Measures, Report):
         return where
 
     @classmethod
-    def _target_query(cls):
+    def _target_query(cls, extent):
         pool = Pool()
         Line = pool.get('prm.target.line')
         Target = pool.get('prm.target')
@@ -268,6 +273,8 @@ class Performance(Measures, Report):
         line = Line.__table__()
         target = Target.__table__()
         where = cls._month_where(line.date)
+        if extent.companies:
+            where &= target.company.in_(extent.companies)
         for name in ['scope', 'measure']:
             if context.get(name):
                 where &= getattr(target, name) == context[name]
@@ -285,70 +292,134 @@ class Performance(Measures, Report):
             stretch=sql_exact(line.stretch))
 
     @classmethod
-    def _dates(cls):
-        "Return the first and the last day of the months of the context"
-        context = Transaction().context
-        start_date, end_date = context.get('start_date'), None
-        if start_date:
-            start_date = start_date.replace(day=1)
-        if context.get('end_date'):
-            end_date = context['end_date'] + relativedelta(day=31)
-        return start_date, end_date
+    def _extent(cls, last_year, companies):
+        "Return the extent of the months of the context"
+        pool = Pool()
+        User = pool.get('res.user')
+        transaction = Transaction()
+        context = transaction.context
+        start, end = context.get('start_date'), context.get('end_date')
+        if start:
+            start = start.replace(day=1)
+        if end:
+            end += relativedelta(day=31)
+        periods = [(start, end)]
+        if last_year and start:
+            before = start - relativedelta(years=1)
+            end_before = end and end + relativedelta(years=-1, day=31)
+            if end and end_before < start - relativedelta(days=1):
+                periods.append((before, end_before))
+            else:
+                periods = [(before, end)]
+        if companies is None and transaction.check_access:
+            companies = User.get_companies()
+        return Extent(*periods, companies=companies)
 
     @classmethod
-    def _pipeline_query(cls, scope):
-        """Return the facts of the weighted pipeline of the scope
+    def _pipeline_queries(cls, scopes, extent):
+        """Return the facts of the weighted pipeline and what they need
 
-        The open deals are those of the employee in charge, of the team and
-        of the partner of today.
+        The open deals are those of the employee in charge, of the team, of
+        the partner and of its territory of today.
         """
+        pool = Pool()
+        Pipeline = pool.get('prm.pipeline')
+        deals = Pipeline.deals_query()
+        date = cls.date.sql_cast(deals.date)
+        where = cls._month_where(date)
+        if extent.companies:
+            where &= deals.company.in_(extent.companies)
+        deals = With(query=deals.select(
+                deals.company.as_('company'),
+                deals.opportunity.as_('opportunity'),
+                date.as_('date'),
+                deals.party.as_('party'),
+                deals.employee.as_('employee'),
+                sql_exact(Cast(deals.weighted_amount, 'NUMERIC')).as_(
+                    'amount'),
+                where=where))
+        withs = [deals]
+
+        def add(query):
+            with_ = query if isinstance(query, With) else With(query=query)
+            withs.append(with_)
+            return with_
+
+        queries = []
+        for scope in scopes:
+            from_, subject, amount = cls._pipeline_source(scope, deals, add)
+            queries.append(cls._facts(
+                    from_, deals.company, scope, subject, deals.date, known=0,
+                    where=subject != Null, weighted_pipeline=amount))
+        return queries, withs
+
+    @classmethod
+    def _pipeline_source(cls, scope, deals, add):
+        """Return the deals joined to their subject, the subject and the
+        amount of the deal that is for it"""
         pool = Pool()
         Date = pool.get('ir.date')
         Member = pool.get('prm.team.member')
         Partner = pool.get('prm.partner')
-        Pipeline = pool.get('prm.pipeline')
-        deals = Pipeline.deals_query()
         if scope == 'team':
             member = Member.__table__()
             from_ = deals.join(
                 member,
                 condition=(member.employee == deals.employee)
                 & at_date(member, Date.today()))
-            subject = member.team
-        elif scope == 'partner':
+            return from_, member.team, deals.amount
+        elif scope in {'partner', 'territory'}:
             partner = Partner.__table__()
             from_ = deals.join(
                 partner,
                 condition=(partner.company == deals.company)
                 & (partner.party == deals.party)
                 & (partner.state != 'ended'))
-            subject = partner.id
-        else:
-            from_, subject = deals, getattr(deals, scope)
-        date = cls.date.sql_cast(deals.date)
-        return cls._facts(
-            from_, deals.company, scope, subject, date, known=0,
-            where=cls._month_where(date) & (subject != Null),
-            weighted_pipeline=sql_exact(
-                Cast(deals.weighted_amount, 'NUMERIC')))
+            if scope == 'partner':
+                return from_, partner.id, deals.amount
+            tree = cls._descendants('prm.territory', add)
+            from_ = from_.join(
+                tree, condition=partner.territory == tree.record)
+            return from_, tree.ancestor, deals.amount
+        elif scope == 'category':
+            products = add(cls._deal_products_query(deals))
+            pairs = cls._category_pairs(add)
+            from_ = (deals
+                .join(products,
+                    condition=products.opportunity == deals.opportunity)
+                .join(pairs, condition=pairs.template == products.template))
+            return from_, pairs.category, products.amount
+        return deals, getattr(deals, scope), deals.amount
 
     @classmethod
-    def _source_months(cls, measure, scope, source):
-        "Return the query of the source by month, company and subject"
+    def _deal_products_query(cls, deals):
+        """Return the SQL query of the amounts of the deals by product
+
+        The columns are opportunity, template and amount. Without
+        opportunities, there is none.
+        """
+        return deals.select(
+            deals.opportunity.as_('opportunity'),
+            Cast(Null, 'INTEGER').as_('template'),
+            deals.amount.as_('amount'),
+            where=Literal(False))
+
+    @classmethod
+    def _source_months(cls, source, scope, measure, all_=True):
+        """Return the query of the source by month, company and subject
+
+        Without all, the subjects are those that have a target.
+        """
         pool = Pool()
         Target = pool.get('prm.target')
-        context = Transaction().context
         subject = getattr(source, scope)
         where = subject != Null
-        if (measure != (context.get('measure') or 'revenue')
-                or scope != (context.get('scope') or 'company')):
+        if not all_:
             target = Target.__table__()
-            condition = (
-                (target.scope == scope) & (target.measure == measure))
-            # The first one spares the whole source.
-            where &= Exists(target.select(Literal(1), where=condition))
-            where &= subject.in_(
-                target.select(getattr(target, scope), where=condition))
+            where &= subject.in_(target.select(
+                    getattr(target, scope),
+                    where=(target.scope == scope)
+                    & (target.measure == measure)))
         rows = source.select(
             source.company.as_('company'),
             subject.as_('subject'),
@@ -393,10 +464,12 @@ class Performance(Measures, Report):
         if not performances:
             return []
         dates = [p.date for p in performances]
-        start_date, end_date = min(dates), max(dates) + relativedelta(day=31)
         sources, withs = cls.sources(
             'revenue', list({p.scope for p in performances}),
-            start_date, end_date, 'invoice')
+            Extent(
+                (min(dates), max(dates) + relativedelta(day=31)),
+                companies=list({p.company.id for p in performances})),
+            'invoice')
         invoices = Union(*(
                 source.select(
                     source.invoice,
@@ -418,7 +491,7 @@ class Performance(Measures, Report):
         None. The rows are all of the companies and the employees if any.
         """
         sources, withs = cls.sources(
-            'revenue', ['employee'], start_date, end_date)
+            'revenue', ['employee'], Extent((start_date, end_date)))
         source = sources['employee']
         where = Literal(True)
         if employees is not None:
@@ -440,7 +513,8 @@ class Performance(Measures, Report):
 
         The subjects are records of the scope, the keys identifiers.
         """
-        sources, withs = cls.sources(measure, [scope], start_date, end_date)
+        sources, withs = cls.sources(
+            measure, [scope], Extent((start_date, end_date)))
         source = sources[scope]
         subject = getattr(source, scope)
         cursor = Transaction().connection.cursor()
@@ -486,15 +560,14 @@ class Performance(Measures, Report):
         with Transaction().set_context(
                 start_date=start_date, end_date=end_date,
                 scope='company', measure='revenue'):
-            query = cls.months_query()
+            query = cls.months_query(companies=[c.id for c in companies])
         cursor = Transaction().connection.cursor()
         cursor.execute(*query.select(
                 query.company,
                 query.date,
                 sql_amount(query.target).as_('target'),
                 sql_amount(query.actual).as_('actual'),
-                where=query.company.in_([c.id for c in companies])
-                & (query.has_target > 0),
+                where=query.has_target > 0,
                 order_by=[query.date.asc]))
         currencies = {c.id: c.currency for c in companies}
         months = {c.id: [] for c in companies}

@@ -10,19 +10,20 @@ class Performance(metaclass=PoolMeta):
     __name__ = 'prm.performance'
 
     @classmethod
-    def _seller_query(cls, lines, *names):
+    def _seller_companies(cls):
         pool = Pool()
         Configuration = pool.get('prm.configuration.performance')
+        return Configuration.get_sale_companies()
+
+    @classmethod
+    def _seller_query(cls, lines, *names):
+        pool = Pool()
         InvoiceLine = pool.get('account.invoice.line')
         Sale = pool.get('sale.sale')
         SaleLine = pool.get('sale.line')
-        configurations = Configuration.search([
-                ('performance_attribution', '=', 'sale'),
-                ('company', '!=', None),
-                ])
-        if not configurations:
+        companies = cls._seller_companies()
+        if not companies:
             return super()._seller_query(lines, *names)
-        companies = [c.company.id for c in configurations]
         line = InvoiceLine.__table__()
         sale = Sale.__table__()
         sale_line = SaleLine.__table__()

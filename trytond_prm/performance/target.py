@@ -8,6 +8,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from dateutil.relativedelta import relativedelta
 from dateutil.rrule import MONTHLY, rrule
 
+from trytond.cache import Cache
 from trytond.i18n import gettext
 from trytond.model import Index, ModelSQL, ModelView, Unique, fields, tree
 from trytond.modules.currency.fields import Monetary
@@ -123,6 +124,8 @@ def spread_months(amount, weights, round_):
 class Target(tree(name='rec_name'), ModelSQL, ModelView):
     __name__ = 'prm.target'
     __string__ = "Sales Target"
+
+    _measured_cache = Cache('prm.target.measured', context=False)
 
     company = fields.Many2One(
         'company.company', "Company", required=True, ondelete='RESTRICT')
@@ -349,6 +352,20 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
     def _subject_fields(cls):
         return [scope for scope, _ in SCOPES if scope != 'company']
 
+    @classmethod
+    def get_measured(cls):
+        "Return the pairs of scope and measure that have a target"
+        measured = cls._measured_cache.get(None)
+        if measured is None:
+            table = cls.__table__()
+            cursor = Transaction().connection.cursor()
+            cursor.execute(*table.select(
+                    table.scope, table.measure,
+                    group_by=[table.scope, table.measure]))
+            measured = list(map(tuple, cursor))
+            cls._measured_cache.set(None, measured)
+        return measured
+
     @property
     def subject(self):
         "The record whose result is measured"
@@ -452,6 +469,7 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
     @classmethod
     def on_modification(cls, mode, targets, field_names=None):
         super().on_modification(mode, targets, field_names=field_names)
+        cls._measured_cache.clear()
         if mode == 'create' or (
                 mode == 'write'
                 and field_names & {*_REVISED, 'interval', 'company',
