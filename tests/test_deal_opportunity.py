@@ -4,13 +4,16 @@ import datetime as dt
 import unittest
 from decimal import Decimal
 
+from lxml import etree
+
+from trytond.model.exceptions import DomainValidationError
 from trytond.modules.company.tests import (
     create_company, create_employee, set_company)
 from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.pool import Pool
 from trytond.tests.test_tryton import (
     activate_module, drop_db, with_transaction)
-from trytond.transaction import Transaction
+from trytond.transaction import Transaction, check_access
 
 from .test_performance import (
     create_invoices, create_parties, create_partners, create_product,
@@ -211,6 +214,9 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
         Action = pool.get('prm.plan.action')
         Line = pool.get('timesheet.line')
         Plan = pool.get('prm.plan')
+        Project = pool.get('project.work')
+        Vacancy = pool.get('prm.vacancy')
+        Work = pool.get('timesheet.work')
         company = create_company()
         with set_company(company):
             employee = create_employee(company)
@@ -242,6 +248,106 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
             self.assertEqual(core.hours, Decimal(3))
             self.assertEqual(other.hours, Decimal(1))
             self.assertEqual(Plan(plan.id).focus, Decimal('0.75'))
+
+            # A task counts for its action, or else the one of its parent
+            project, = Project.create([{
+                        'name': "Stand",
+                        'type': 'project',
+                        'company': company.id,
+                        'plan_action': core.id,
+                        'timesheet_available': True,
+                        'children': [('create', [{
+                                        'name': name,
+                                        'type': 'task',
+                                        'company': company.id,
+                                        'plan_action': action,
+                                        'timesheet_available': True,
+                                        } for name, action in [
+                                        ("Build", None),
+                                        ("Print", other.id)]])],
+                        }])
+            Line.create([{
+                        'company': company.id,
+                        'employee': employee.id,
+                        'date': dt.date(2024, 1, 2),
+                        'work': work.timesheet_works[0].id,
+                        'duration': dt.timedelta(minutes=minutes),
+                        } for work, minutes in zip(
+                        [project, *project.children], [60, 120, 300])])
+            core, other = Action.browse(actions)
+            self.assertEqual(core.hours, Decimal(6))
+            self.assertEqual(other.hours, Decimal(6))
+            self.assertEqual(Plan(plan.id).focus, Decimal('0.5'))
+
+            vacancy, typed = Vacancy.create([{
+                        'company': company.id,
+                        'employee': employee.id,
+                        'left_date': dt.date(2024, 1, 31),
+                        'replaced_date': dt.date(2024, 3, 1),
+                        'monthly_target': Decimal(100),
+                        'manager_hours': Decimal(7),
+                        'manager_hourly_cost': Decimal(40),
+                        }] * 2)
+            work, = Work.create([{
+                        'company': company.id, 'origin': str(vacancy)}])
+            Line.create([{
+                        'company': company.id,
+                        'employee': employee.id,
+                        'date': dt.date(2024, 2, day),
+                        'work': work.id,
+                        'duration': dt.timedelta(minutes=75),
+                        } for day in [1, 2]])
+            Vacancy.compute([vacancy, typed])
+            self.assertEqual(vacancy.manager_hours, Decimal('2.50'))
+            self.assertEqual(vacancy.manager_cost, Decimal(100))
+            self.assertEqual(vacancy.manager_source, "Time sheets")
+            self.assertEqual(typed.manager_cost, Decimal(280))
+            self.assertIsNone(typed.manager_source)
+
+    @with_transaction()
+    def test_dashboard(self):
+        "Each part of the director's dashboard fits in the one of a user"
+        pool = Pool()
+        Action = pool.get('dashboard.action')
+        ModelData = pool.get('ir.model.data')
+        User = pool.get('res.user')
+        View = pool.get('ir.ui.view')
+        company = create_company()
+        director, associate = User.create([{
+                    'name': name,
+                    'login': name,
+                    'companies': [('add', [company.id])],
+                    'company': company.id,
+                    'groups': [('add', [
+                                ModelData.get_id('prm', group)
+                                for group in groups])],
+                    } for name, groups in [
+                    ('director', ['group_prm_manager']),
+                    ('associate', ['group_prm_manager', 'group_associate'])]])
+        view = View(ModelData.get_id(
+                'prm', 'review_director_associate_view_board'))
+        actions = [
+            element.attrib['name'].split('.')[1]
+            for element in etree.fromstring(view.arch)]
+        self.assertIn('act_review_dashboard_instalment', actions)
+        for user, reserved in [
+                (director, ['act_review_dashboard_instalment']),
+                (associate, [])]:
+            for action in actions:
+                values = {
+                    'user': user.id,
+                    'act_window': ModelData.get_id('prm', action),
+                    }
+                with self.subTest(user=user.name, action=action), \
+                        Transaction().set_user(user.id), \
+                        Transaction().set_context(
+                            User.get_preferences(context_only=True)), \
+                        check_access():
+                    if action in reserved:
+                        with self.assertRaises(DomainValidationError):
+                            Action.create([values])
+                    else:
+                        Action.create([values])
 
     @with_transaction()
     def test_won_deals(self):
@@ -383,9 +489,12 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
     def test_attribution(self):
         "The revenue goes to the employee of the sale when it is configured"
         pool = Pool()
+        Action = pool.get('prm.plan.action')
         Configuration = pool.get('prm.configuration')
         Invoice = pool.get('account.invoice')
         Line = pool.get('account.invoice.line')
+        Opportunity = pool.get('sale.opportunity')
+        Plan = pool.get('prm.plan')
         Sale = pool.get('sale.sale')
         company = create_company()
         with set_company(company):
@@ -427,3 +536,47 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
                 figures(), {"John": Decimal(20), "Jane": Decimal(100)})
             self.assertEqual(
                 list(figures('partner').values()), [Decimal(120)])
+
+            # A credit note takes from who has sold
+            credit_note, = create_invoices(
+                company, (party, '2024-01-20', '-30'), post=False)
+            Line.write([credit_note.lines[0]], {
+                    'origin': str(invoices[0].lines[0])})
+            with Transaction().set_context(_skip_warnings=True):
+                Invoice.post([credit_note])
+            self.assertEqual(
+                figures(), {"John": Decimal(20), "Jane": Decimal(70)})
+
+            # An invoice counts for its action, or else the one of the
+            # opportunity of its sale
+            plan, = Plan.create([{
+                        'company': company.id,
+                        'name': "PAC",
+                        'start_date': dt.date(2024, 1, 1),
+                        'end_date': dt.date(2024, 12, 31),
+                        }])
+            actions = Action.create([
+                    {'plan': plan.id, 'name': name}
+                    for name in ["Fair", "Offer"]])
+            opportunity, _ = Opportunity.create([{
+                        'company': company.id,
+                        'currency': company.currency.id,
+                        'start_date': dt.date(2024, 1, 1),
+                        'amount': Decimal(amount),
+                        'conversion_probability': 0.5,
+                        'state': state,
+                        'party': party.id,
+                        'employee': john.id,
+                        'plan_action': actions[0].id,
+                        } for amount, state in [(500, 'won'), (60, 'lead')]])
+            Sale.write([sale], {'origin': str(opportunity)})
+            fair, offer = Action.browse(actions)
+            self.assertEqual(fair.obtained_revenue, Decimal(70))
+            self.assertEqual(fair.weighted_pipeline, Decimal(30))
+            self.assertIsNone(offer.obtained_revenue)
+            self.assertEqual(Plan(plan.id).actual_revenue, Decimal(70))
+            Invoice.write(invoices, {'plan_action': offer.id})
+            fair, offer = Action.browse(actions)
+            self.assertEqual(
+                [fair.obtained_revenue, offer.obtained_revenue],
+                [Decimal(-30), Decimal(120)])

@@ -34,7 +34,9 @@ class Invoice(metaclass=PoolMeta):
                 t,
                 (t.company, Index.Equality()),
                 (t.invoice_date, Index.Range()),
-                include=[t.party, t.currency, t.untaxed_amount_cache],
+                include=[
+                    t.move, t.cancel_move, t.state, t.party, t.currency,
+                    t.untaxed_amount_cache],
                 # As sql_invoiced
                 where=(t.type == 'out')
                 & t.state.in_(['posted', 'paid', 'cancelled'])))

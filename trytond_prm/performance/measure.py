@@ -52,6 +52,12 @@ class Extent:
             inside |= period
         return where & inside
 
+    def split(self):
+        "Return the extents of each period, which an index finds better"
+        return [
+            self.__class__(period, companies=self.companies)
+            for period in self.periods]
+
     def around(self):
         "Return the extent as UTC timestamps whatever the time zone"
         # The time zone moves a date by one day at most.
@@ -133,8 +139,7 @@ class Measures:
         pool = Pool()
         Company = pool.get('company.company')
         Invoice = pool.get('account.invoice')
-        company = Company.__table__()
-        invoice = Invoice.__table__()
+        columns = ['company', 'invoice', 'party', 'date', 'amount']
 
         def foreign(invoice, company, line):
             return ((line.second_currency != Null)
@@ -144,24 +149,29 @@ class Measures:
             return ((invoice.untaxed_amount_cache == Null)
                 & (invoice.currency == company.currency))
 
-        columns = ['company', 'invoice', 'party', 'date', 'amount']
-        return Union(
-            invoice
-            .join(company, condition=invoice.company == company.id)
-            .select(
-                invoice.company.as_('company'),
-                invoice.id.as_('invoice'),
-                invoice.party.as_('party'),
-                invoice.invoice_date.as_('date'),
-                invoice.untaxed_amount_cache.as_('amount'),
-                where=cls._invoice_where(invoice, extent)
-                & (invoice.currency == company.currency)
-                & (invoice.untaxed_amount_cache != Null)),
-            *(lines.select(*(getattr(lines, name) for name in columns))
-                for lines in [
-                    cls._revenue_query(extent, where=foreign),
-                    cls._revenue_query(extent, where=unknown)]),
-            all_=True)
+        def untaxed(extent):
+            company = Company.__table__()
+            invoice = Invoice.__table__()
+            return (invoice
+                .join(company, condition=invoice.company == company.id)
+                .select(
+                    invoice.company.as_('company'),
+                    invoice.id.as_('invoice'),
+                    invoice.party.as_('party'),
+                    invoice.invoice_date.as_('date'),
+                    invoice.untaxed_amount_cache.as_('amount'),
+                    where=cls._invoice_where(invoice, extent)
+                    & (invoice.currency == company.currency)
+                    & (invoice.untaxed_amount_cache != Null)))
+
+        queries = []
+        for extent in extent.split():
+            queries.append(untaxed(extent))
+            for where in [foreign, unknown]:
+                lines = cls._revenue_query(extent, where=where)
+                queries.append(lines.select(
+                        *(getattr(lines, name) for name in columns)))
+        return Union(*queries, all_=True)
 
     @classmethod
     def _quantity_query(cls, extent):
@@ -539,15 +549,23 @@ class Measures:
         pairs = cls._category_pairs(add)
         line = Line.__table__()
         product = Product.__table__()
-        return (lines
+        key = [getattr(lines, name) for name in ['company', 'date', *names]]
+        # The sum comes first: there are many lines and few products.
+        by_template = add(lines
             .join(line, condition=line.id == lines.line)
             .join(product, condition=line.product == product.id)
-            .join(pairs, condition=pairs.template == product.template)
             .select(
-                lines.company.as_('company'),
-                lines.date.as_('date'),
-                sql_exact(lines.amount).as_('amount'),
-                *(getattr(lines, name).as_(name) for name in names),
+                *key,
+                product.template.as_('template'),
+                Sum(sql_exact(lines.amount)).as_('amount'),
+                group_by=[*key, product.template]))
+        return (by_template
+            .join(pairs, condition=pairs.template == by_template.template)
+            .select(
+                by_template.company.as_('company'),
+                by_template.date.as_('date'),
+                by_template.amount.as_('amount'),
+                *(getattr(by_template, name).as_(name) for name in names),
                 pairs.category.as_('category')))
 
     @classmethod

@@ -1,14 +1,26 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-from sql import Cast, Literal, Window
+from decimal import Decimal
+
+from sql import Cast, Literal, Null, Union, Window
 from sql.aggregate import Min, Sum
 from sql.conditionals import Case
+from sql.operators import Concat
 
+from trytond.model import fields
+from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
+from trytond.pyson import Eval
+from trytond.tools import grouped_slice
+from trytond.transaction import Transaction
 
-from ..tools import sql_amount, sql_exact, sql_round
+from ..tools import sql_amount, sql_exact, sql_round, sql_sum, to_decimal
 from .measure import at_date
 from .target import MEASURES
+
+
+_in = fields.SQL_OPERATORS['in']
+_SIZE = 1000  # records of one statement
 
 
 class WonDealsMixin:
@@ -20,6 +32,107 @@ class WonDealsMixin:
         cls.measure.selection += [
             m for m in MEASURES
             if m[0] == 'won_deals' and m not in cls.measure.selection]
+
+
+class Opportunity(metaclass=PoolMeta):
+    __name__ = 'sale.opportunity'
+
+    plan_action = fields.Many2One(
+        'prm.plan.action', "Sales Action", ondelete='RESTRICT',
+        domain=[('company', '=', Eval('company', -1))],
+        help="The action of the plan that has brought the opportunity.\n"
+        "The invoices of its sales count for the action, unless they have "
+        "one themselves.")
+
+
+class PlanAction(metaclass=PoolMeta):
+    __name__ = 'prm.plan.action'
+
+    opportunities = fields.One2Many(
+        'sale.opportunity', 'plan_action', "Opportunities", readonly=True,
+        help="The opportunities that the action has brought.")
+    weighted_pipeline = fields.Function(Monetary(
+            "Weighted Pipeline", currency='currency', digits='currency',
+            help="What the open opportunities of the action promise, each "
+            "weighted by its probability."),
+        'get_weighted_pipeline')
+
+    @classmethod
+    def get_weighted_pipeline(cls, actions, name):
+        pool = Pool()
+        Opportunity = pool.get('sale.opportunity')
+        Pipeline = pool.get('prm.pipeline')
+        opportunity = Opportunity.__table__()
+        deals = Pipeline.deals_query()
+        cursor = Transaction().connection.cursor()
+        amounts = {a.id: a.currency.round(Decimal(0)) for a in actions}
+        currencies = {a.id: a.currency for a in actions}
+        for sub_actions in grouped_slice(actions, _SIZE):
+            cursor.execute(*deals
+                .join(opportunity,
+                    condition=deals.opportunity == opportunity.id)
+                .select(
+                    opportunity.plan_action,
+                    sql_sum(deals.weighted_amount).as_('amount'),
+                    where=_in(
+                        opportunity.plan_action, [a.id for a in sub_actions]),
+                    group_by=[opportunity.plan_action]))
+            for action, amount in cursor:
+                amounts[action] = currencies[action].round(to_decimal(amount))
+        return amounts
+
+    @classmethod
+    def revenue_query(cls, actions):
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        InvoiceLine = pool.get('account.invoice.line')
+        Opportunity = pool.get('sale.opportunity')
+        Performance = pool.get('prm.performance')
+        Sale = pool.get('sale.sale')
+        SaleLine = pool.get('sale.line')
+        credited = InvoiceLine.__table__()
+        invoice = Invoice.__table__()
+        invoice_line = InvoiceLine.__table__()
+        opportunity = Opportunity.__table__()
+        sale = Sale.__table__()
+        sale_line = SaleLine.__table__()
+        lines = Performance.actual_query()
+
+        def reference(model, table):
+            return Concat(f'{model},', Cast(table.id, 'VARCHAR'))
+
+        # The origin of a line of a credit note is the credited line.
+        origin = Case(
+            (credited.id != Null, credited.origin),
+            else_=invoice_line.origin)
+        return Union(
+            super().revenue_query(actions),
+            lines
+            .join(invoice, condition=lines.invoice == invoice.id)
+            .join(invoice_line, condition=lines.line == invoice_line.id)
+            .join(credited, 'LEFT',
+                condition=(
+                    reference('account.invoice.line', credited)
+                    == invoice_line.origin))
+            .join(sale_line,
+                condition=reference('sale.line', sale_line) == origin)
+            .join(sale, condition=sale_line.sale == sale.id)
+            .join(opportunity,
+                condition=(
+                    reference('sale.opportunity', opportunity)
+                    == sale.origin))
+            .select(
+                opportunity.plan_action.as_('action'),
+                lines.amount.as_('amount'),
+                where=(invoice.plan_action == Null)
+                & _in(opportunity.plan_action, [a.id for a in actions])),
+            all_=True)
+
+    @classmethod
+    def copy(cls, actions, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('opportunities', None)
+        return super().copy(actions, default=default)
 
 
 class Target(WonDealsMixin, metaclass=PoolMeta):

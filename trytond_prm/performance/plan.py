@@ -437,7 +437,8 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     invoiced_revenue = fields.Function(Monetary(
             "Invoiced Revenue", currency='currency', digits='currency',
             help="The posted lines of the invoices less the credit notes "
-            "that the action has brought; empty without any."),
+            "that the action has brought, by itself or by its "
+            "opportunities; empty without any."),
         'get_invoiced_revenue')
     obtained_revenue = fields.Function(Monetary(
             "Obtained Revenue", currency='currency', digits='currency',
@@ -474,7 +475,7 @@ class PlanAction(Workflow, ModelSQL, ModelView):
         fields.Numeric(
             "Hours", digits=(16, 2),
             help="The hours spent that were typed and, where they are used, "
-            "those of the time sheets."),
+            "those of the time sheets, also of the projects."),
         'get_hours')
     fills = fields.MultiSelection(
         'get_months', "Fills", sort=False, states=_states,
@@ -626,20 +627,30 @@ class PlanAction(Workflow, ModelSQL, ModelView):
                 - (obtained or Decimal(0)), Decimal(0))
 
     @classmethod
-    def get_invoiced_revenue(cls, actions, name):
+    def revenue_query(cls, actions):
+        """Return the SQL query of the revenue that the actions have brought
+
+        The columns are action and amount, in the currency of the company.
+        """
         pool = Pool()
         Invoice = pool.get('account.invoice')
         Performance = pool.get('prm.performance')
         invoice = Invoice.__table__()
         lines = Performance.actual_query()
-        cursor = Transaction().connection.cursor()
-        cursor.execute(*lines
+        return (lines
             .join(invoice, condition=lines.invoice == invoice.id)
             .select(
-                invoice.plan_action,
-                sql_sum(lines.amount).as_('amount'),
-                where=_in(invoice.plan_action, [a.id for a in actions]),
-                group_by=[invoice.plan_action]))
+                invoice.plan_action.as_('action'),
+                lines.amount.as_('amount'),
+                where=_in(invoice.plan_action, [a.id for a in actions])))
+
+    @classmethod
+    def get_invoiced_revenue(cls, actions, name):
+        query = cls.revenue_query(actions)
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*query.select(
+                query.action, sql_sum(query.amount).as_('amount'),
+                group_by=[query.action]))
         amounts = dict.fromkeys(map(int, actions))
         currencies = {a.id: a.currency for a in actions}
         for action, amount in cursor:

@@ -25,13 +25,21 @@ class Performance(metaclass=PoolMeta):
         if not companies:
             return super()._seller_query(lines, *names)
         line = InvoiceLine.__table__()
+        credited = InvoiceLine.__table__()
         sale = Sale.__table__()
         sale_line = SaleLine.__table__()
+        origin = Case(
+            (credited.id != Null, credited.origin), else_=line.origin)
         return (lines
             .join(line, 'LEFT', condition=lines.line == line.id)
-            .join(sale_line, 'LEFT',
-                condition=line.origin.like('sale.line,%')
+            # The origin of a line of a credit note is the credited line.
+            .join(credited, 'LEFT',
+                condition=line.origin.like('account.invoice.line,%')
                 & (InvoiceLine.origin.sql_id(line.origin, InvoiceLine)
+                    == credited.id))
+            .join(sale_line, 'LEFT',
+                condition=origin.like('sale.line,%')
+                & (InvoiceLine.origin.sql_id(origin, InvoiceLine)
                     == sale_line.id))
             .join(sale, 'LEFT', condition=sale_line.sale == sale.id)
             .select(

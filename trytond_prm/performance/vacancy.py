@@ -224,7 +224,8 @@ class Vacancy(ModelSQL, ModelView):
         """Set the components that come from the targets, the partners, the
         invoices and the gestures
 
-        A typed monthly target is kept.
+        A typed monthly target is kept, and so are the hours of the manager
+        without time sheets.
         """
         if not vacancies:
             return
@@ -235,6 +236,7 @@ class Vacancy(ModelSQL, ModelView):
         partners = cls._get_partners(vacancies)
         revenues = cls._get_revenues(vacancies, partners)
         gestures = cls._get_gestures(vacancies, partners)
+        hours = cls._get_manager_hours(vacancies)
         for vacancy in vacancies:
             round_ = vacancy.currency.round
             if vacancy.monthly_target is None:
@@ -270,6 +272,10 @@ class Vacancy(ModelSQL, ModelView):
                 sum((a for _, a in gestures[vacancy]), Decimal(0)))
             vacancy.gestures_source = ', '.join(
                 c.rec_name for c, _ in gestures[vacancy])
+            if vacancy.id in hours:
+                vacancy.manager_hours = hours[vacancy.id]
+                vacancy.manager_source = gettext(
+                    'prm.msg_vacancy_source_timesheets')
         cls.save(vacancies)
 
     @classmethod
@@ -358,6 +364,11 @@ class Vacancy(ModelSQL, ModelView):
                     and (vacancy.left_date - relativedelta(months=12)
                         < date <= vacancy.left_date)), Decimal(0))
             for vacancy in vacancies}
+
+    @classmethod
+    def _get_manager_hours(cls, vacancies):
+        "Return the hours of the manager by identifier of those that have some"
+        return {}
 
     @classmethod
     def _get_gestures(cls, vacancies, partners):
