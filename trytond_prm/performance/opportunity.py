@@ -23,6 +23,11 @@ _in = fields.SQL_OPERATORS['in']
 _SIZE = 1000  # records of one statement
 
 
+def _reference(model, id_):
+    "SQL expression of the reference to the record, which an index finds"
+    return Concat(f'{model},', Cast(id_, 'VARCHAR'))
+
+
 class WonDealsMixin:
     __slots__ = ()
 
@@ -86,47 +91,62 @@ class PlanAction(metaclass=PoolMeta):
         pool = Pool()
         Invoice = pool.get('account.invoice')
         InvoiceLine = pool.get('account.invoice.line')
-        Opportunity = pool.get('sale.opportunity')
         Performance = pool.get('prm.performance')
+        invoice = Invoice.__table__()
+        credit = InvoiceLine.__table__()
+        sold = cls._sold_query(actions)
+        credited = cls._sold_query(actions)
+        # The origin of a line of a credit note is the credited line.
+        sold = Union(
+            sold,
+            credited
+            .join(credit,
+                condition=credit.origin == _reference(
+                    'account.invoice.line', credited.line))
+            .select(credited.action, credit.invoice, credit.id),
+            all_=True)
+        lines = Performance.actual_query()
+        return Union(
+            super().revenue_query(actions),
+            sold
+            .join(lines,
+                condition=(lines.invoice == sold.invoice)
+                & (lines.line == sold.line))
+            .join(invoice, condition=lines.invoice == invoice.id)
+            .select(
+                sold.action.as_('action'),
+                lines.amount.as_('amount'),
+                where=invoice.plan_action == Null),
+            all_=True)
+
+    @classmethod
+    def _sold_query(cls, actions):
+        """Return the SQL query of the invoice lines of the opportunities
+
+        The columns are action, invoice and line.
+        """
+        pool = Pool()
+        InvoiceLine = pool.get('account.invoice.line')
+        Opportunity = pool.get('sale.opportunity')
         Sale = pool.get('sale.sale')
         SaleLine = pool.get('sale.line')
-        credited = InvoiceLine.__table__()
-        invoice = Invoice.__table__()
-        invoice_line = InvoiceLine.__table__()
+        line = InvoiceLine.__table__()
         opportunity = Opportunity.__table__()
         sale = Sale.__table__()
         sale_line = SaleLine.__table__()
-        lines = Performance.actual_query()
-
-        def reference(model, table):
-            return Concat(f'{model},', Cast(table.id, 'VARCHAR'))
-
-        # The origin of a line of a credit note is the credited line.
-        origin = Case(
-            (credited.id != Null, credited.origin),
-            else_=invoice_line.origin)
-        return Union(
-            super().revenue_query(actions),
-            lines
-            .join(invoice, condition=lines.invoice == invoice.id)
-            .join(invoice_line, condition=lines.line == invoice_line.id)
-            .join(credited, 'LEFT',
-                condition=(
-                    reference('account.invoice.line', credited)
-                    == invoice_line.origin))
-            .join(sale_line,
-                condition=reference('sale.line', sale_line) == origin)
-            .join(sale, condition=sale_line.sale == sale.id)
-            .join(opportunity,
-                condition=(
-                    reference('sale.opportunity', opportunity)
-                    == sale.origin))
+        return (opportunity
+            .join(sale,
+                condition=sale.origin == _reference(
+                    'sale.opportunity', opportunity.id))
+            .join(sale_line, condition=sale_line.sale == sale.id)
+            .join(line,
+                condition=line.origin == _reference(
+                    'sale.line', sale_line.id))
             .select(
                 opportunity.plan_action.as_('action'),
-                lines.amount.as_('amount'),
-                where=(invoice.plan_action == Null)
-                & _in(opportunity.plan_action, [a.id for a in actions])),
-            all_=True)
+                line.invoice.as_('invoice'),
+                line.id.as_('line'),
+                where=_in(opportunity.plan_action, [a.id for a in actions])))
 
     @classmethod
     def copy(cls, actions, default=None):
