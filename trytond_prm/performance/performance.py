@@ -181,7 +181,9 @@ class Performance(Measures, Report):
             context.get('measure') or 'revenue')
         measured = {every, *Target.get_measured()}
         extent = cls._extent(last_year, companies)
-        queries = [cls._target_query(extent)]
+        # Another process may already have a target that this one does not
+        # know: without its actual it would tell a wrong gap.
+        queries = [cls._target_query(extent, measured)]
         withs = []
         for measure, _ in MEASURES:
             if context.get('measure') not in {measure, None}:
@@ -265,7 +267,7 @@ class Performance(Measures, Report):
         return where
 
     @classmethod
-    def _target_query(cls, extent):
+    def _target_query(cls, extent, measured):
         pool = Pool()
         Line = pool.get('prm.target.line')
         Target = pool.get('prm.target')
@@ -275,6 +277,9 @@ class Performance(Measures, Report):
         where = cls._month_where(line.date)
         if extent.companies:
             where &= target.company.in_(extent.companies)
+        where &= reduce(or_, (
+                (target.scope == scope) & (target.measure == measure)
+                for scope, measure in measured))
         for name in ['scope', 'measure']:
             if context.get(name):
                 where &= getattr(target, name) == context[name]
