@@ -212,7 +212,7 @@ class Client:
         self.page.keyboard.type(text)
         self.page.wait_for_timeout(10)
 
-    def reach(self, selector, key='Tab', limit=120):
+    def reach(self, selector, key='Tab', limit=600):
         "Press the key until what the selector tells has the focus"
         for _ in range(limit):
             if self.page.evaluate(
