@@ -539,7 +539,8 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
         self.assertEqual(
             cm.exception.message,
             f'"{self.last(world)}" needs 1001 shares "Ordinary" of "Leaver" '
-            'who holds only 1000 of them on 09/01/2007.')
+            'who holds only 1000 of them on 09/01/2007. '
+            'Reduce the quantity or change the date.')
 
         Buyback = Pool().get('prm.buyback')
         Buyback.write(
@@ -552,7 +553,10 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
             cm.exception.message,
             f'"{self.last(world)}" needs 401 shares "Ordinary" of "Leaver" '
             'who holds 1000 of them on 09/01/2007, of which 600 are '
-            'reserved.')
+            'reserved. Reduce the quantity or cancel what reserves them.')
+        buyback = Buyback.search([('state', '=', 'announced')], limit=1)
+        with self.assertRaisesRegex(ShareHoldingError, "1001"):
+            Buyback.write(buyback, {'quantity': 1001})
 
     def last(self, world):
         Buyback = Pool().get('prm.buyback')

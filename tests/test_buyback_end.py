@@ -442,7 +442,8 @@ class BuybackEndTestCase(WorldMixin, unittest.TestCase):
         self.assertEqual(
             cm.exception.message,
             f'"{buyback.rec_name}" needs 401 shares "Ordinary" of "Leaver" '
-            'who holds only 400 of them on 01/01/2008.')
+            'who holds only 400 of them on 01/01/2008. '
+            'Reduce the quantity or change the date.')
 
     @with_world
     def test_separate_users(self, world):

@@ -7,7 +7,7 @@ from decimal import Decimal
 from trytond.model.exceptions import SQLConstraintError
 from trytond.modules.company.tests import create_employee
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
-    ExposureAccessError, ExposureError)
+    ExposureAccessError, ExposureError, ExposureValidationError)
 from trytond.modules.prm.trytond_prm.exceptions import WorkflowAccessError
 from trytond.pool import Pool
 from trytond.transaction import Transaction, check_access
@@ -142,6 +142,10 @@ class ExposureTestCase(SetupMixin, unittest.TestCase):
             Exposure.introduce([first])
         with check_access(), self.assertRaises(WorkflowAccessError):
             Exposure.write([first], {'state': 'accepted'})
+        with self.assertRaisesRegex(ExposureValidationError,
+                r'The successor of the exposure "Leaver - Partner" can not be '
+                r'"Leaver" who leaves\. Choose another employee\.'):
+            Exposure.write([first], {'successor': separation.employee.id})
         Exposure.write([first, second], {'successor': successor.id})
         first.introduced_date = setup.today - 2 * DAY
         first.save()
@@ -199,8 +203,18 @@ class ExposureTestCase(SetupMixin, unittest.TestCase):
     @with_setup
     def test_party_unique(self, setup):
         "A party is exposed once"
-        Exposure = Pool().get('prm.separation.exposure')
-        separation, _, (partner, _, _, _) = self.set_up(setup)
+        pool = Pool()
+        Exposure = pool.get('prm.separation.exposure')
+        Separation = pool.get('prm.separation')
+        separation, _, (partner, customer, _, _) = self.set_up(setup)
+        # It may be typed without the button
+        Exposure.create([{
+                    'separation': separation.id,
+                    'party': customer.id,
+                    }])
+        separation = Separation(separation.id)
+        self.assertEqual(separation.exposure_end, setup.today)
+        self.assertEqual(separation.exposure_open, D('300'))
         with self.assertRaisesRegex(SQLConstraintError,
                 r'A party can be only once in the exposure of a separation\.'):
             Exposure.create([{

@@ -56,6 +56,10 @@ class ExposureAccessError(AccessError):
     pass
 
 
+class ExposureValidationError(ValidationError):
+    pass
+
+
 class BuybackTermsError(UserError):
     pass
 

@@ -18,7 +18,8 @@ from trytond.transaction import Transaction
 
 from ..model import WorkflowAccessMixin
 from ..tools import sql_invoiced, sql_local_date, sql_sum
-from .exceptions import ExposureAccessError, ExposureError
+from .exceptions import (
+    ExposureAccessError, ExposureError, ExposureValidationError)
 
 _SIZE = 1000
 
@@ -269,6 +270,9 @@ class SeparationExposure(
             If(Bool(Eval('accepted_date')) & Bool(Eval('introduced_date')),
                 ('accepted_date', '>=', Eval('introduced_date', None)),
                 ()),
+            If(Bool(Eval('accepted_date')) & Bool(Eval('co_visited_date')),
+                ('accepted_date', '>=', Eval('co_visited_date', None)),
+                ()),
             ])
     accepted_by = employee_field("Accepted by", states=['accepted'])
     note = fields.Char("Note")
@@ -445,6 +449,39 @@ class SeparationExposure(
                     raise ExposureAccessError(
                         gettext('prm.msg_separation_exposure_delete',
                             exposure=exposure.rec_name))
+
+    @classmethod
+    def on_modification(cls, mode, exposures, field_names=None):
+        pool = Pool()
+        Separation = pool.get('prm.separation')
+        super().on_modification(mode, exposures, field_names=field_names)
+        if mode == 'create':
+            # Without period there would be no revenue
+            separations = Separation.browse(list({
+                        e.separation for e in exposures
+                        if not e.separation.exposure_start
+                        or not e.separation.exposure_end}))
+            for separation in separations:
+                separation._set_exposure_period()
+            Separation.save(separations)
+
+    @classmethod
+    def validate_fields(cls, exposures, field_names):
+        super().validate_fields(exposures, field_names)
+        cls.check_successor(exposures, field_names)
+
+    @classmethod
+    def check_successor(cls, exposures, field_names=None):
+        "Raise when the one who leaves would take over"
+        if field_names and not (field_names & {'separation', 'successor'}):
+            return
+        for exposure in exposures:
+            if (exposure.successor
+                    and exposure.successor == exposure.separation.employee):
+                raise ExposureValidationError(
+                    gettext('prm.msg_separation_exposure_successor_leaver',
+                        exposure=exposure.rec_name,
+                        employee=exposure.successor.rec_name))
 
     @classmethod
     def _set_date(cls, exposures, name):
