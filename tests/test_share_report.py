@@ -66,7 +66,8 @@ class ShareReportTestCase(unittest.TestCase):
         for text in [
                 "Movements to 02/29/2008", "Holdings on 02/29/2008",
                 "Bruno &amp; Co", "&lt;Deed&gt;", "1601 to 2000",
-                "Repurchase", "80.0000%", "20.0000%", "100.0000%"]:
+                "Repurchase", "80.0000%", "20.0000%", "100.0000%",
+                "1601–2000</td>"]:
             with self.subTest(text=text):
                 self.assertIn(text, content)
         self.assertNotIn("Repurchase", before)

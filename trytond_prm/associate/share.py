@@ -27,7 +27,7 @@ from .exceptions import (
     ShareClassAccessError, ShareClassValidationError, ShareClassWarning,
     ShareHoldingError, ShareNumberError, ShareTransactionAccessError,
     ShareTransactionError)
-from .number import NumberedMixin, contains, union
+from .number import NumberedMixin, as_text, contains, union
 
 
 class ShareClass(DeactivableMixin, ModelSQL, ModelView):
@@ -160,29 +160,41 @@ class ShareClass(DeactivableMixin, ModelSQL, ModelView):
 
         Each is the first and the last number, in their order.
         """
+        return self.get_held_numbers([self], date)[self.id, party.id]
+
+    @classmethod
+    def get_held_numbers(cls, classes, date):
+        """Return the ranges of numbers held at the date
+
+        They are by the ids of the share class and of the holder.
+        """
         pool = Pool()
         ShareTransaction = pool.get('prm.share.transaction')
         cursor = Transaction().connection.cursor()
-        legs = ShareTransaction.legs_query(
-            where=lambda t: (
-                (t.share_class == self.id)
-                & (t.state == 'posted') & (t.date <= date)),
-            numbers=True)
-        cursor.execute(*legs.select(
-                legs.from_number, legs.to_number, Sign(legs.quantity),
-                where=legs.party == party.id))
-        held = defaultdict(int)
-        for first, last, sign in cursor:
-            held[first] += sign
-            held[last + 1] -= sign
-        ranges, quantity = [], 0
-        for number in sorted(n for n, q in held.items() if q):
-            if not quantity:
-                ranges.append([number, None])
-            quantity += held[number]
-            if not quantity:
-                ranges[-1][1] = number - 1
-        return [tuple(r) for r in ranges]
+        changes = defaultdict(lambda: defaultdict(int))
+        for sub_classes in grouped_slice(classes):
+            ids = [c.id for c in sub_classes]
+            legs = ShareTransaction.legs_query(
+                where=lambda t: (
+                    fields.SQL_OPERATORS['in'](t.share_class, ids)
+                    & (t.state == 'posted') & (t.date <= date)),
+                numbers=True)
+            cursor.execute(*legs.select(
+                    legs.share_class, legs.party, legs.from_number,
+                    legs.to_number, Sign(legs.quantity)))
+            for class_, party, first, last, sign in cursor:
+                changes[class_, party][first] += sign
+                changes[class_, party][last + 1] -= sign
+        held = defaultdict(list)
+        for key, numbers in changes.items():
+            quantity = 0
+            for number in sorted(n for n, q in numbers.items() if q):
+                if not quantity:
+                    start = number
+                quantity += numbers[number]
+                if not quantity:
+                    held[key].append((start, number - 1))
+        return held
 
     @classmethod
     def claim(cls, classes):
@@ -1015,6 +1027,9 @@ class ShareHolding(ModelSQL, ModelView):
     share_class = fields.Many2One(
         'prm.share.class', "Share Class", readonly=True)
     quantity = fields.Integer("Quantity", readonly=True)
+    numbers = fields.Function(fields.Char(
+            "Numbers", help="The numbers of the shares."),
+        'get_numbers')
     percentage = fields.Numeric(
         "Capital", digits=(1, 6), readonly=True,
         help="The part of the capital that the shares represent.")
@@ -1089,6 +1104,19 @@ class ShareHolding(ModelSQL, ModelView):
 
     def get_rec_name(self, name):
         return f'{self.party.rec_name} ({self.share_class.rec_name})'
+
+    @classmethod
+    def get_numbers(cls, holdings, name):
+        pool = Pool()
+        Date = pool.get('ir.date')
+        ShareClass = pool.get('prm.share.class')
+        date = Transaction().context.get('date') or Date.today()
+        classes = {h.share_class for h in holdings}
+        held = ShareClass.get_held_numbers(
+            [c for c in classes if c.numbered], date)
+        return {
+            h.id: as_text(held[h.share_class.id, h.party.id])
+            for h in holdings}
 
 
 class ShareHoldingContext(ModelView):

@@ -153,6 +153,7 @@ class ShareCertificate(PartyReport, _ShareReport):
     def get_context(cls, records, header, data):
         pool = Pool()
         Date = pool.get('ir.date')
+        ShareClass = pool.get('prm.share.class')
         context = super().get_context(records, header, data)
         today = Date.today()
         date = Transaction().context.get('date') or today
@@ -160,7 +161,9 @@ class ShareCertificate(PartyReport, _ShareReport):
         context['date'] = date
         context['company'] = header['company']
         context['party'] = header['party']
+        held = ShareClass.get_held_numbers(
+            [c for c in {r.share_class for r in records} if c.numbered], date)
         context['numbers'] = {
-            r.id: r.share_class.get_numbers(r.party, date)
+            r.id: held[r.share_class.id, r.party.id]
             for r in records if r.share_class.numbered}
         return context
