@@ -10,9 +10,8 @@ from trytond.modules.prm.trytond_prm.associate.exceptions import (
 from trytond.modules.prm.trytond_prm.associate.number import (
     contains, head, overlap, union)
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module
 
-from .test_buyback import with_world
+from .test_buyback import WorldMixin, with_world
 from .test_share import create_class, new, post
 from .tools import count_statements
 
@@ -24,12 +23,8 @@ def new_ranges(*ranges):
                     } for first, last in ranges])]
 
 
-class NumberTestCase(unittest.TestCase):
+class NumberTestCase(WorldMixin, unittest.TestCase):
     "Test the numbers of shares"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     def test_ranges(self):
         "Ranges of numbers"

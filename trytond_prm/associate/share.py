@@ -172,7 +172,7 @@ class ShareClass(DeactivableMixin, ModelSQL, ModelView):
         ShareTransaction = pool.get('prm.share.transaction')
         cursor = Transaction().connection.cursor()
         changes = defaultdict(lambda: defaultdict(int))
-        for sub_classes in grouped_slice(classes):
+        for sub_classes in grouped_slice(classes, 1000):
             ids = [c.id for c in sub_classes]
             legs = ShareTransaction.legs_query(
                 where=lambda t: (
