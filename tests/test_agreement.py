@@ -5,27 +5,22 @@ import unittest
 from unittest.mock import patch
 
 from trytond.model.exceptions import ValidationError
-from trytond.modules.company.tests import (
-    create_company, create_employee, set_company)
+from trytond.modules.company.tests import create_employee, set_company
 from trytond.modules.prm.trytond_prm.partner.exceptions import (
     AgreementDeleteError, AgreementStateError)
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.tests.test_tryton import with_transaction
 from trytond.transaction import Transaction
 
 from .test_partner import create_partners
-from .tools import count_statements
+from .tools import SharedMixin, count_statements, get_company
 
 TODAY = dt.date.today()
 DAY = dt.timedelta(days=1)
 
 
-class AgreementTestCase(unittest.TestCase):
+class AgreementTestCase(SharedMixin, unittest.TestCase):
     "Test agreements"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     def create(self, partners, **values):
         pool = Pool()
@@ -44,7 +39,7 @@ class AgreementTestCase(unittest.TestCase):
         "An agreement is signed and terminated"
         pool = Pool()
         Agreement = pool.get('prm.agreement')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company)
             agreement, = self.create([partner])
@@ -71,7 +66,7 @@ class AgreementTestCase(unittest.TestCase):
         "An agreement needs its dates"
         pool = Pool()
         Agreement = pool.get('prm.agreement')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company)
             for values in [{'signature_date': None}, {'start_date': None}]:
@@ -96,7 +91,7 @@ class AgreementTestCase(unittest.TestCase):
         "The notice starts some days before the end"
         pool = Pool()
         Agreement = pool.get('prm.agreement')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company)
             agreement, = self.create(
@@ -122,7 +117,7 @@ class AgreementTestCase(unittest.TestCase):
         Agreement = pool.get('prm.agreement')
         Date = pool.get('ir.date')
         User = pool.get('res.user')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             user = User(
@@ -164,7 +159,7 @@ class AgreementTestCase(unittest.TestCase):
         "The manager is warned before the notice date"
         pool = Pool()
         Agreement = pool.get('prm.agreement')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company)
             due, later, given = [
@@ -186,7 +181,7 @@ class AgreementTestCase(unittest.TestCase):
         "An agreement is renewed unless notice was given in time"
         pool = Pool()
         Agreement = pool.get('prm.agreement')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company)
             values = {
@@ -239,7 +234,7 @@ class AgreementTestCase(unittest.TestCase):
         pool = Pool()
         Agreement = pool.get('prm.agreement')
         Type = pool.get('prm.agreement.type')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company)
             type_ = Type(
@@ -275,7 +270,7 @@ class AgreementTestCase(unittest.TestCase):
         "The task has a constant number of statements"
         pool = Pool()
         Agreement = pool.get('prm.agreement')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             counts = []

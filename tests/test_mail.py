@@ -4,19 +4,18 @@ import datetime as dt
 import unittest
 from email.message import EmailMessage
 
-from trytond.modules.company.tests import (
-    create_company, create_employee, set_company)
+from trytond.modules.company.tests import create_employee, set_company
 from trytond.modules.prm.trytond_prm.interaction.exceptions import (
     InteractionImportError)
 from trytond.modules.prm.trytond_prm.interaction.message import (
     MessageError, read_events, read_mails)
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.tests.test_tryton import with_transaction
 from trytond.tools import timezone as tz
 
 from .test_interaction import create_interactions
 from .test_partner import create_parties
-from .tools import count_statements
+from .tools import SharedMixin, count_statements, get_company
 
 PARIS = tz.get_tzinfo('Europe/Paris')
 
@@ -126,16 +125,12 @@ class MessageTestCase(unittest.TestCase):
                 read_events(data, PARIS)
 
 
-class ImportTestCase(unittest.TestCase):
+class ImportTestCase(SharedMixin, unittest.TestCase):
     "Test the import of messages"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     def setup(self):
         ContactMechanism = Pool().get('party.contact_mechanism')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             bob, = create_parties(name="Customer")
             alice = create_employee(company, "Alice")

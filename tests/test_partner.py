@@ -17,10 +17,10 @@ from trytond.modules.prm.trytond_prm.partner.exceptions import (
     ManagerError, PartnerDeleteError, PartnerOpenError, PartnerStateError,
     SocialURLError)
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.tests.test_tryton import with_transaction
 from trytond.transaction import Transaction
 
-from .tools import count_statements
+from .tools import SharedMixin, count_statements, get_company
 
 TODAY = dt.date.today()
 DAY = dt.timedelta(days=1)
@@ -62,12 +62,8 @@ def end(partners, date=TODAY):
     Partner.end(partners)
 
 
-class PartnerTestCase(unittest.TestCase):
+class PartnerTestCase(SharedMixin, unittest.TestCase):
     "Test partners"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     @with_transaction()
     def test_workflow(self):
@@ -75,7 +71,7 @@ class PartnerTestCase(unittest.TestCase):
         pool = Pool()
         Partner = pool.get('prm.partner')
         Log = pool.get('ir.model.log')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             partner, = create_partners(company, manager=employee.id)
@@ -111,7 +107,7 @@ class PartnerTestCase(unittest.TestCase):
         "A step of the workflow cannot be skipped"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             partner, = create_partners(company, manager=employee.id)
@@ -131,7 +127,7 @@ class PartnerTestCase(unittest.TestCase):
         pool = Pool()
         Partner = pool.get('prm.partner')
         Type = pool.get('prm.partner.type')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             type_ = Type(
@@ -162,7 +158,7 @@ class PartnerTestCase(unittest.TestCase):
         "The end needs a date and a reason"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company)
             reason = create_reason()
@@ -187,7 +183,7 @@ class PartnerTestCase(unittest.TestCase):
     @with_transaction()
     def test_end_before_start(self):
         "The end cannot be before the start"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company)
             partner.end_date = partner.start_date - DAY
@@ -199,7 +195,7 @@ class PartnerTestCase(unittest.TestCase):
         "A party is only one open partner of a company"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         other = create_company("Other", currency=company.currency)
         with set_company(company):
             partner, = create_partners(company)
@@ -222,7 +218,7 @@ class PartnerTestCase(unittest.TestCase):
         "A party cannot be two partners of a batch"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             party, = create_parties()
             values = {'company': company.id, 'party': party.id}
@@ -234,7 +230,7 @@ class PartnerTestCase(unittest.TestCase):
         "The database decides a race for a party"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, other = create_partners(company, 2)
             with self.assertRaisesRegex(
@@ -246,7 +242,7 @@ class PartnerTestCase(unittest.TestCase):
         "An ended partner restarts as a new one"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             partner, = create_partners(company, manager=employee.id)
@@ -269,7 +265,7 @@ class PartnerTestCase(unittest.TestCase):
         "Only prospects are deleted"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, other = create_partners(company, 2)
             Partner.onboard([other])
@@ -284,7 +280,7 @@ class PartnerTestCase(unittest.TestCase):
         "An active partner has a manager"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company)
             Partner.onboard([partner])
@@ -299,7 +295,7 @@ class PartnerTestCase(unittest.TestCase):
         "The manager is the one of the date"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             first = create_employee(company, "First")
             second = create_employee(company, "Second")
@@ -345,7 +341,7 @@ class PartnerTestCase(unittest.TestCase):
         "To set the manager hands the partner over today"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             first = create_employee(company, "First")
             second = create_employee(company, "Second")
@@ -372,7 +368,7 @@ class PartnerTestCase(unittest.TestCase):
         "A handover before a planned one stays until that one"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employees = [create_employee(company, n) for n in 'ABC']
             a, b, c = employees
@@ -400,7 +396,7 @@ class PartnerTestCase(unittest.TestCase):
         "An ended partner is not handed over after its end"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             a, b = [create_employee(company, n) for n in 'AB']
             partner, = create_partners(company, manager=a.id)
@@ -422,7 +418,7 @@ class PartnerTestCase(unittest.TestCase):
         "Who has left does not become manager"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             a, b = [create_employee(company, n) for n in 'AB']
             b.end_date = dt.date(2021, 1, 1)
@@ -441,7 +437,7 @@ class PartnerTestCase(unittest.TestCase):
         "A partner never has two managers"
         pool = Pool()
         Manager = pool.get('prm.partner.manager')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             a, b = [create_employee(company, n) for n in 'AB']
             partner, = create_partners(company)
@@ -483,7 +479,7 @@ class PartnerTestCase(unittest.TestCase):
         pool = Pool()
         Manager = pool.get('prm.partner.manager')
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             a, b = [create_employee(company, n) for n in 'AB']
             partner, = create_partners(company, manager=a.id)
@@ -505,7 +501,7 @@ class PartnerTestCase(unittest.TestCase):
         "The managers of an active partner are not deleted"
         pool = Pool()
         Manager = pool.get('prm.partner.manager')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             partner, other = create_partners(
@@ -520,7 +516,7 @@ class PartnerTestCase(unittest.TestCase):
         "The managers can be changed at once from the partner"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             a, b = [create_employee(company, n) for n in 'AB']
             partner, = create_partners(company, manager=a.id)
@@ -546,7 +542,7 @@ class PartnerTestCase(unittest.TestCase):
         Channel = pool.get('prm.channel')
         Interaction = pool.get('prm.interaction')
         Manager = pool.get('prm.partner.manager')
-        company = create_company()
+        company = get_company()
         date = TODAY + 10 * DAY
         with set_company(company):
             a, b, c = [create_employee(company, n) for n in 'ABC']
@@ -590,7 +586,7 @@ class PartnerTestCase(unittest.TestCase):
     @with_transaction()
     def test_parent_recursion(self):
         "A partner does not belong to itself"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             a, b = create_partners(company, 2)
             b.parent = a
@@ -605,7 +601,7 @@ class PartnerTestCase(unittest.TestCase):
         pool = Pool()
         Partner = pool.get('prm.partner')
         Party = pool.get('party.party')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, other = create_partners(company, 2)
             person = Party(name="Ada Lovelace")
@@ -637,7 +633,7 @@ class PartnerTestCase(unittest.TestCase):
         "The contacts show how to reach them"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company)
             person, = create_parties(name="Person")
@@ -658,7 +654,7 @@ class PartnerTestCase(unittest.TestCase):
         "The creation has a constant number of statements"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             counts = []
@@ -686,11 +682,11 @@ class PartnerTestCase(unittest.TestCase):
         "The buttons have a constant number of statements"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             a, b = [create_employee(company, n) for n in 'AB']
             counts = {}
-            for count in [10, 500]:
+            for count in [10, 100]:
                 partners = create_partners(company, count, manager=a.id)
                 for name, func in [
                         ('onboard', Partner.onboard),
@@ -716,14 +712,14 @@ class PartnerTestCase(unittest.TestCase):
         "All the fields are read with a constant number of statements"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             counts = []
             names = [
                 n for n, f in Partner._fields.items()
                 if f._type not in {'one2many', 'many2many'}]
-            for count in [10, 500]:
+            for count in [10, 100]:
                 partners = create_partners(
                     company, count, manager=employee.id)
                 with Transaction().set_context(_test=count), \
@@ -741,7 +737,7 @@ class PartnerTestCase(unittest.TestCase):
         Journal = pool.get('account.journal')
         Partner = pool.get('prm.partner')
         PaymentTerm = pool.get('account.invoice.payment_term')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             create_chart(company)
             fiscalyears = []
@@ -808,12 +804,8 @@ class PartnerTestCase(unittest.TestCase):
                     Partner(partner.id).revenue, Decimal('7.01'))
 
 
-class PartnerListTestCase(unittest.TestCase):
+class PartnerListTestCase(SharedMixin, unittest.TestCase):
     "Test the list and the form of partners"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     @with_transaction()
     def test_statements(self):
@@ -825,7 +817,7 @@ class PartnerListTestCase(unittest.TestCase):
         Interaction = pool.get('prm.interaction')
         Metric = pool.get('prm.health.metric')
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         views = [
             set(Partner.fields_view_get(view_type=type_)['fields'])
             for type_ in ['tree', 'form']]
@@ -884,7 +876,7 @@ class PartnerListTestCase(unittest.TestCase):
         Interaction = pool.get('prm.interaction')
         Mechanism = pool.get('party.contact_mechanism')
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company, "Pam Beesly")
             partner, other = create_partners(
@@ -961,12 +953,8 @@ class PartnerListTestCase(unittest.TestCase):
         self.assertFalse(first.domain)
 
 
-class HandoverTestCase(unittest.TestCase):
+class HandoverTestCase(SharedMixin, unittest.TestCase):
     "Test the wizard that hands partners over"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     def hand_over(self, **values):
         pool = Pool()
@@ -990,7 +978,7 @@ class HandoverTestCase(unittest.TestCase):
         "The partners are spread such that all have as many"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             leaver, busy, free = [
                 create_employee(company, name)
@@ -1012,7 +1000,7 @@ class HandoverTestCase(unittest.TestCase):
         Interaction = pool.get('prm.interaction')
         Partner = pool.get('prm.partner')
         Territory = pool.get('prm.territory')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             leaver, north, south = [
                 create_employee(company, name)
@@ -1052,12 +1040,8 @@ class HandoverTestCase(unittest.TestCase):
                         "Introduction of South after Leaver", 'planned')])
 
 
-class PartnerAccessTestCase(unittest.TestCase):
+class PartnerAccessTestCase(SharedMixin, unittest.TestCase):
     "Test access to partners"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     def create_user(self, company, group):
         pool = Pool()
@@ -1077,7 +1061,7 @@ class PartnerAccessTestCase(unittest.TestCase):
         pool = Pool()
         Partner = pool.get('prm.partner')
         Type = pool.get('prm.partner.type')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             party, = create_parties()
@@ -1110,7 +1094,7 @@ class PartnerAccessTestCase(unittest.TestCase):
         "The partners of other companies are hidden"
         pool = Pool()
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         other = create_company("Other", currency=company.currency)
         with set_company(company):
             create_partners(company)
@@ -1120,12 +1104,8 @@ class PartnerAccessTestCase(unittest.TestCase):
             self.assertEqual(Partner.search([]), [])
 
 
-class PartyTestCase(unittest.TestCase):
+class PartyTestCase(SharedMixin, unittest.TestCase):
     "Test the parties of partners"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     def replace(self, source, destination):
         pool = Pool()
@@ -1142,7 +1122,7 @@ class PartyTestCase(unittest.TestCase):
     @with_transaction()
     def test_replace(self):
         "A replaced party gives its partner"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company)
             source = partner.party
@@ -1157,7 +1137,7 @@ class PartyTestCase(unittest.TestCase):
         "A replaced person is a contact once"
         pool = Pool()
         Contact = pool.get('prm.partner.contact')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             a, b = create_partners(company, 2)
             source, destination = create_parties(2, name="Person")
@@ -1176,7 +1156,7 @@ class PartyTestCase(unittest.TestCase):
     @with_transaction()
     def test_replace_both_open(self):
         "Two open partners cannot become one"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             a, b = create_partners(company, 2)
             with self.assertRaisesRegex(
@@ -1202,7 +1182,7 @@ class PartyTestCase(unittest.TestCase):
         Registration = pool.get('prm.registration')
         Session = pool.get('ir.session.wizard')
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, other = create_partners(
                 company, 2, description="Secret")

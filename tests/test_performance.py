@@ -27,10 +27,10 @@ from trytond.modules.prm.trytond_prm.performance.target import (
     interval_weights, month_weights, spread_months, week_intervals)
 from trytond.modules.prm.trytond_prm.performance.team import surplus_range
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.tests.test_tryton import with_transaction
 from trytond.transaction import Transaction, check_access
 
-from .tools import count_statements
+from .tools import SharedMixin, count_statements, get_company
 
 MONTHS = [
     'January', 'February', 'March', 'April', 'May', 'June', 'July', 'August',
@@ -84,8 +84,10 @@ def create_target(company, amount, start, end, **values):
 
 def setup_accounting(company, *years):
     pool = Pool()
+    Account = pool.get('account.account')
     FiscalYear = pool.get('account.fiscalyear')
-    create_chart(company)
+    if not Account.search([('company', '=', company.id)], limit=1):
+        create_chart(company)
     for year in years:
         fiscalyear = set_invoice_sequences(
             get_fiscalyear(company, today=dt.date(year, 1, 1)))
@@ -345,12 +347,13 @@ class SpreadTestCase(unittest.TestCase):
                     / (len(figures) * level), 6))
 
 
-class PerformanceTestCase(unittest.TestCase):
+class PerformanceTestCase(SharedMixin, unittest.TestCase):
     "Test the performance room"
 
     @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
+    def create_shared(cls, company):
+        create_chart(company)
+        return super().create_shared(company)
 
     @with_transaction()
     def test_story(self):
@@ -358,7 +361,7 @@ class PerformanceTestCase(unittest.TestCase):
         pool = Pool()
         Performance = pool.get('prm.performance')
         Plan = pool.get('prm.plan')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2007)
             seasonality = create_seasonality(company)
@@ -420,7 +423,7 @@ class PerformanceTestCase(unittest.TestCase):
         Action = pool.get('prm.plan.action')
         Plan = pool.get('prm.plan')
         Smoothing = pool.get('prm.smoothing')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2024)
             create_target(
@@ -483,7 +486,7 @@ class PerformanceTestCase(unittest.TestCase):
     @with_transaction()
     def test_months(self):
         "The months without sales count and the years do not mix"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2023, 2024)
             create_target(company, '1200', '2024-01-01', '2024-12-31')
@@ -526,7 +529,7 @@ class PerformanceTestCase(unittest.TestCase):
     @with_transaction()
     def test_landing(self):
         "The landing is a range between the worst and the best month"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2019, 2020)
             create_target(company, '1200', '2020-01-01', '2020-12-31')
@@ -574,7 +577,7 @@ class PerformanceTestCase(unittest.TestCase):
         Invoice = pool.get('account.invoice')
         Line = pool.get('account.invoice.line')
         Performance = pool.get('prm.performance')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2024)
             employee = create_employee(company)
@@ -609,7 +612,7 @@ class PerformanceTestCase(unittest.TestCase):
         pool = Pool()
         Share = pool.get('prm.revenue.share')
         Team = pool.get('prm.team')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2024)
             employees = [
@@ -698,7 +701,7 @@ class PerformanceTestCase(unittest.TestCase):
         Manager = pool.get('prm.partner.manager')
         Performance = pool.get('prm.performance')
         Team = pool.get('prm.team')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2024)
             john, jane = (
@@ -782,7 +785,7 @@ class PerformanceTestCase(unittest.TestCase):
         pool = Pool()
         Member = pool.get('prm.team.member')
         Team = pool.get('prm.team')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2023, 2024)
             john, jane = (
@@ -848,7 +851,7 @@ class PerformanceTestCase(unittest.TestCase):
         Partner = pool.get('prm.partner')
         Reason = pool.get('prm.partner.end_reason')
         Vacancy = pool.get('prm.vacancy')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2023, 2024)
             john, jane = (
@@ -939,7 +942,7 @@ class PerformanceTestCase(unittest.TestCase):
         "A seasonality is derived from the revenue of past years"
         pool = Pool()
         Derive = pool.get('prm.seasonality.derive', type='wizard')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2023, 2024)
             party, = create_parties()
@@ -987,7 +990,7 @@ class PerformanceTestCase(unittest.TestCase):
     def test_target_renew(self):
         "The targets are renewed for the next year with a growth"
         Target = Pool().get('prm.target')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             target = create_target(
                 company, '1000.01', '2024-02-01', '2024-02-29',
@@ -1008,7 +1011,7 @@ class PerformanceTestCase(unittest.TestCase):
         pool = Pool()
         Action = pool.get('prm.plan.action')
         Plan = pool.get('prm.plan')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             plan, empty = Plan.create([{
                         'company': company.id,
@@ -1048,7 +1051,7 @@ class PerformanceTestCase(unittest.TestCase):
         Performance = pool.get('prm.performance')
         Template = pool.get('product.template')
         Unit = pool.get('product.uom')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2024)
             hour, = Unit.search([('name', '=', "Hour")])
@@ -1140,7 +1143,7 @@ class PerformanceTestCase(unittest.TestCase):
         Interaction = pool.get('prm.interaction')
         Partner = pool.get('prm.partner')
         Team = pool.get('prm.team')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             jane = create_employee(company, "Jane")
             team, = Team.create([{
@@ -1201,7 +1204,7 @@ class PerformanceTestCase(unittest.TestCase):
     def test_currency(self):
         "A foreign invoice counts at the rate of its date, as it was posted"
         Invoice = Pool().get('account.invoice')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2024)
             add_currency_rate(company.currency, D(1), date('2024-01-01'))
@@ -1226,7 +1229,7 @@ class PerformanceTestCase(unittest.TestCase):
     @with_transaction()
     def test_company(self):
         "The rows are those of the companies of the user"
-        company, other = create_company(), create_company("Other")
+        company, other = get_company(), create_company("Other")
         with set_company(other):
             create_target(other, '12', '2024-01-01', '2024-12-31')
         with set_company(company):
@@ -1248,7 +1251,7 @@ class PerformanceTestCase(unittest.TestCase):
         Plan = pool.get('prm.plan')
         Smoothing = pool.get('prm.smoothing')
         Target = pool.get('prm.target')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             seasonality = create_seasonality(company)
@@ -1339,7 +1342,7 @@ class PerformanceTestCase(unittest.TestCase):
         pool = Pool()
         Performance = pool.get('prm.performance')
         User = pool.get('res.user')
-        company = create_company()
+        company = get_company()
         cursor = Transaction().connection.cursor()
         cursor.execute('SET LOCAL enable_seqscan TO off')
         with set_company(company):
@@ -1370,7 +1373,7 @@ class PerformanceTestCase(unittest.TestCase):
     @with_transaction()
     def test_target_change(self):
         "A change of the target spreads it again"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             seasonality = create_seasonality(company)
             target = create_target(
@@ -1402,7 +1405,7 @@ class PerformanceTestCase(unittest.TestCase):
     @with_transaction()
     def test_target_intervals(self):
         "A target is also followed by week and by fiscal period"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2024)
             party, = create_parties()
@@ -1445,7 +1448,7 @@ class PerformanceTestCase(unittest.TestCase):
         "The roll-up of the children is shown and not forced"
         pool = Pool()
         Target = pool.get('prm.target')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employees = [create_employee(company, n) for n in ["A", "B"]]
             parent = create_target(
@@ -1505,7 +1508,7 @@ class PerformanceTestCase(unittest.TestCase):
         "A target keeps what it was before each change"
         pool = Pool()
         Target = pool.get('prm.target')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             target = create_target(
@@ -1536,7 +1539,7 @@ class PerformanceTestCase(unittest.TestCase):
         Partner = pool.get('prm.partner')
         Performance = pool.get('prm.performance')
         Territory = pool.get('prm.territory')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2024)
             employee = create_employee(company)
@@ -1582,7 +1585,7 @@ class PerformanceTestCase(unittest.TestCase):
     @with_transaction()
     def test_target_scope(self):
         "A target keeps only the record of its scope"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             target = create_target(
@@ -1594,7 +1597,7 @@ class PerformanceTestCase(unittest.TestCase):
     @with_transaction()
     def test_target_levels(self):
         "The floor, the target and the stretch must grow"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             for levels in [
                     {'floor': D(101)}, {'stretch': D(99)}, {'floor': D(-1)}]:
@@ -1606,7 +1609,7 @@ class PerformanceTestCase(unittest.TestCase):
     @with_transaction()
     def test_target_no_share(self):
         "A target over months without share is refused"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             seasonality = create_seasonality(company, '0 1' + ' 0' * 10)
             with self.assertRaisesRegex(
@@ -1624,7 +1627,7 @@ class PerformanceTestCase(unittest.TestCase):
         ModelData = pool.get('ir.model.data')
         Plan = pool.get('prm.plan')
         User = pool.get('res.user')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             user, = User.create([{
@@ -1669,7 +1672,7 @@ class PerformanceTestCase(unittest.TestCase):
         "The form of a target tells that common months add up"
         pool = Pool()
         Target = pool.get('prm.target')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             create_target(company, '120', '2024-01-01', '2024-12-31')
             create_target(company, '120', '2025-01-01', '2025-12-31')
@@ -1689,7 +1692,7 @@ class PerformanceTestCase(unittest.TestCase):
         "The shares of a seasonality total 1"
         pool = Pool()
         Seasonality = pool.get('prm.seasonality')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             with self.assertRaisesRegex(
                     SeasonalityError,
@@ -1727,7 +1730,7 @@ class PerformanceTestCase(unittest.TestCase):
         pool = Pool()
         Member = pool.get('prm.team.member')
         Team = pool.get('prm.team')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company, "Jane")
             direct, indirect = Team.create([
@@ -1760,7 +1763,7 @@ class PerformanceTestCase(unittest.TestCase):
         pool = Pool()
         Action = pool.get('prm.plan.action')
         Plan = pool.get('prm.plan')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             plan, = Plan.create([{
                         'company': company.id,
@@ -1815,7 +1818,7 @@ class PerformanceTestCase(unittest.TestCase):
         pool = Pool()
         Action = pool.get('prm.plan.action')
         Plan = pool.get('prm.plan')
-        company = create_company()
+        company = get_company()
         today = dt.date.today()
 
         def day(days):
@@ -1860,7 +1863,7 @@ class PerformanceTestCase(unittest.TestCase):
         Action = pool.get('prm.plan.action')
         Invoice = pool.get('account.invoice')
         Plan = pool.get('prm.plan')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             setup_accounting(company, 2024)
             create_target(company, '300', '2024-01-01', '2024-03-31')
@@ -1910,7 +1913,7 @@ class PerformanceTestCase(unittest.TestCase):
         pool = Pool()
         Action = pool.get('prm.plan.action')
         Plan = pool.get('prm.plan')
-        company = create_company()
+        company = get_company()
         today = dt.date.today()
         with set_company(company):
             plan, = Plan.create([{

@@ -7,18 +7,17 @@ from decimal import Decimal
 from dateutil.relativedelta import relativedelta
 
 from trytond.model.exceptions import SQLConstraintError
-from trytond.modules.company.tests import (
-    create_company, create_employee, set_company)
+from trytond.modules.company.tests import create_employee, set_company
 from trytond.modules.prm.trytond_prm.program.exceptions import (
     CriterionError, DecisionAccessError, DecisionError, EnrolmentAccessError,
     EnrolmentError)
 from trytond.pool import Pool
 from trytond.pyson import Eval, PYSONEncoder
-from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.tests.test_tryton import with_transaction
 from trytond.transaction import Transaction, check_access
 
 from .test_partner import activate, create_partners, end
-from .tools import count_statements
+from .tools import SharedMixin, count_statements, get_company
 
 TODAY = dt.date.today()
 DAY = dt.timedelta(days=1)
@@ -65,12 +64,8 @@ def months_ago(months):
     return TODAY - relativedelta(months=months)
 
 
-class ProgramTestCase(unittest.TestCase):
+class ProgramTestCase(SharedMixin, unittest.TestCase):
     "Test programs"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     @with_transaction()
     def test_workflow(self):
@@ -78,7 +73,7 @@ class ProgramTestCase(unittest.TestCase):
         pool = Pool()
         Enrolment = pool.get('prm.enrolment')
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company, start_date=months_ago(13))
             program = create_program(company, term_months=12)
@@ -132,7 +127,7 @@ class ProgramTestCase(unittest.TestCase):
         pool = Pool()
         Decision = pool.get('prm.enrolment.decision')
         Enrolment = pool.get('prm.enrolment')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company, start_date=months_ago(13))
             program = create_program(company)
@@ -184,7 +179,7 @@ class ProgramTestCase(unittest.TestCase):
         pool = Pool()
         Enrolment = pool.get('prm.enrolment')
         Tier = pool.get('prm.program.tier')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, pending, draft = create_partners(
                 company, 3, start_date=months_ago(1))
@@ -213,7 +208,7 @@ class ProgramTestCase(unittest.TestCase):
         Decision = pool.get('prm.enrolment.decision')
         Enrolment = pool.get('prm.enrolment')
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             better, worse, same = partners = create_partners(
                 company, 3, start_date=months_ago(13))
@@ -265,7 +260,7 @@ class ProgramTestCase(unittest.TestCase):
         Decision = pool.get('prm.enrolment.decision')
         Enrolment = pool.get('prm.enrolment')
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company, start_date=months_ago(13))
             program = create_program(company)
@@ -287,7 +282,7 @@ class ProgramTestCase(unittest.TestCase):
         Enrolment = pool.get('prm.enrolment')
         Partner = pool.get('prm.partner')
         Tier = pool.get('prm.program.tier')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             partner, = create_partners(company, start_date=months_ago(13))
             program = create_program(company, grace_days=0)
@@ -310,7 +305,7 @@ class ProgramTestCase(unittest.TestCase):
         pool = Pool()
         Enrolment = pool.get('prm.enrolment')
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             partners = create_partners(
@@ -346,7 +341,7 @@ class ProgramTestCase(unittest.TestCase):
         Criterion = pool.get('prm.program.tier.criterion')
         Interaction = pool.get('prm.interaction')
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             old, new = create_partners(company, 2, start_date=TODAY)
             program = create_program(company)
@@ -406,7 +401,7 @@ class ProgramTestCase(unittest.TestCase):
         Enrolment = pool.get('prm.enrolment')
         Criterion = pool.get('prm.program.tier.criterion')
         Partner = pool.get('prm.partner')
-        company = create_company()
+        company = get_company()
         counts = []
         with set_company(company):
             program = create_program(company)

@@ -6,27 +6,22 @@ from unittest.mock import patch
 
 from trytond.model.exceptions import ValidationError
 from trytond.model.modelsql import SQLConstraintError
-from trytond.modules.company.tests import (
-    create_company, create_employee, set_company)
+from trytond.modules.company.tests import create_employee, set_company
 from trytond.modules.prm.trytond_prm.interaction import reminder
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.tests.test_tryton import with_transaction
 from trytond.transaction import Transaction
 
 from .test_interaction import create_interactions
 from .test_partner import create_parties
-from .tools import count_statements
+from .tools import SharedMixin, count_statements, get_company
 
 NOW = dt.datetime.now().replace(microsecond=0)
 HOUR = dt.timedelta(hours=1)
 
 
-class ReminderTestCase(unittest.TestCase):
+class ReminderTestCase(SharedMixin, unittest.TestCase):
     "Test reminders"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     def send(self):
         Reminder = Pool().get('prm.interaction.reminder')
@@ -50,7 +45,7 @@ class ReminderTestCase(unittest.TestCase):
         pool = Pool()
         Interaction = pool.get('prm.interaction')
         Party = pool.get('party.party')
-        company = create_company()
+        company = get_company()
         company.timezone = 'Europe/Paris'
         company.save()
         with set_company(company):
@@ -98,7 +93,7 @@ class ReminderTestCase(unittest.TestCase):
     @with_transaction()
     def test_errors(self):
         "A reminder is before the interaction and once for a time"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             party, = create_parties()
             for before in [-HOUR, 367 * 24 * HOUR]:
@@ -118,7 +113,7 @@ class ReminderTestCase(unittest.TestCase):
     @with_transaction()
     def test_statements(self):
         "The task has a constant number of statements"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             employee = create_employee(company)
             self.create_user(company, employee)

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from lxml import etree
 from openpyxl import load_workbook
 
+from trytond.model import Model
+from trytond.model.exceptions import AccessError
 from trytond.modules.account.tests import get_fiscalyear
 from trytond.modules.company.tests import (
     create_company, create_employee, set_company)
@@ -25,8 +27,6 @@ from trytond.modules.prm.trytond_prm.review.exceptions import (
     ReviewClosedError, ReviewNotOverWarning, ReviewPeriodError,
     ReviewRateError, ReviewRecipientError)
 from trytond.modules.prm.trytond_prm.review.review import FIGURES
-from trytond.model import Model
-from trytond.model.exceptions import AccessError
 from trytond.pool import Pool
 from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.transaction import Transaction, check_access

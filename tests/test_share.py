@@ -23,7 +23,7 @@ from trytond.tests.test_tryton import (
     DB_NAME, activate_module, drop_db, with_transaction)
 from trytond.transaction import Transaction, TransactionError
 
-from .tools import count_statements
+from .tools import SharedMixin, count_statements, get_company
 
 
 def create_parties(*names):
@@ -70,18 +70,14 @@ def holdings(date=None):
         return {h.party.name: h.quantity for h in Holding.search([])}
 
 
-class ShareTestCase(unittest.TestCase):
+class ShareTestCase(SharedMixin, unittest.TestCase):
     "Test the share register"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     @with_transaction()
     def test_capital_reduction(self):
         "Repurchased shares are the company's own until cancelled"
         Holding = Pool().get('prm.share.holding')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a1, a2, a3 = create_parties("A1", "A2", "A3")
@@ -115,7 +111,7 @@ class ShareTestCase(unittest.TestCase):
     @with_transaction()
     def test_number(self):
         "Transactions are numbered by date when posted"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, = create_parties("A")
@@ -134,7 +130,7 @@ class ShareTestCase(unittest.TestCase):
     @with_transaction()
     def test_more_than_held(self):
         "A holder can not give more than he holds"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, b = create_parties("A", "B")
@@ -149,7 +145,7 @@ class ShareTestCase(unittest.TestCase):
     @with_transaction()
     def test_back_dated(self):
         "A back-dated transaction can not make a later one impossible"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, b, c = create_parties("A", "B", "C")
@@ -165,7 +161,7 @@ class ShareTestCase(unittest.TestCase):
     def test_posted(self):
         "Posted transactions are neither modified nor deleted"
         ShareTransaction = Pool().get('prm.share.transaction')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, = create_parties("A")
@@ -184,7 +180,7 @@ class ShareTestCase(unittest.TestCase):
     def test_statements(self):
         "The statements do not depend on the number of transactions"
         ShareTransaction = Pool().get('prm.share.transaction')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, b = create_parties("A", "B")
@@ -220,7 +216,7 @@ class ShareTestCase(unittest.TestCase):
     def test_copy(self):
         "A copy is a new draft"
         ShareTransaction = Pool().get('prm.share.transaction')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, = create_parties("A")
@@ -233,7 +229,7 @@ class ShareTestCase(unittest.TestCase):
     @with_transaction()
     def test_quantity(self):
         "The quantity is positive"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, = create_parties("A")
@@ -246,7 +242,7 @@ class ShareTestCase(unittest.TestCase):
     @with_transaction()
     def test_same_holder(self):
         "A holder can not give to himself"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, = create_parties("A")
@@ -268,7 +264,7 @@ class ShareTestCase(unittest.TestCase):
     @with_transaction()
     def test_treasury(self):
         "The company gives its own shares again"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, b = create_parties("A", "B")
@@ -288,7 +284,7 @@ class ShareTestCase(unittest.TestCase):
     def test_reverse(self):
         "A reversal gives the shares back from its date"
         ShareTransaction = Pool().get('prm.share.transaction')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, b = create_parties("A", "B")
@@ -327,7 +323,7 @@ class ShareTestCase(unittest.TestCase):
     def test_reverse_not_held(self):
         "What was given on can not be taken back"
         ShareTransaction = Pool().get('prm.share.transaction')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, b, c = create_parties("A", "B", "C")
@@ -345,7 +341,7 @@ class ShareTestCase(unittest.TestCase):
     @with_transaction()
     def test_reversal_differs(self):
         "A reversal is the exact opposite of its transaction"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, b = create_parties("A", "B")
@@ -372,7 +368,7 @@ class ShareTestCase(unittest.TestCase):
     def test_numbers(self):
         "A holder gives only the numbers that he holds at the date"
         ShareTransaction = Pool().get('prm.share.transaction')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company, numbered=True)
             a, b = create_parties("A", "B")
@@ -454,7 +450,7 @@ class ShareTestCase(unittest.TestCase):
     def test_votes(self):
         "Capital counts by nominal value and votes by class"
         Holding = Pool().get('prm.share.holding')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             ordinary = create_class(company)
             founder = create_class(
@@ -478,7 +474,7 @@ class ShareTestCase(unittest.TestCase):
     def test_without_par_value(self):
         "Without nominal value each share is the same part of the capital"
         Holding = Pool().get('prm.share.holding')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company, nominal_value=None)
             a, b = create_parties("A", "B")
@@ -495,7 +491,7 @@ class ShareTestCase(unittest.TestCase):
         "A class with posted transactions keeps what they are made of"
         pool = Pool()
         ShareClass = pool.get('prm.share.class')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, = create_parties("A")
@@ -519,7 +515,7 @@ class ShareTestCase(unittest.TestCase):
         "The capital has one currency"
         pool = Pool()
         Currency = pool.get('currency.currency')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             create_class(company)
             currency = Currency(name="Franc", symbol='F', code='CHF')
@@ -533,7 +529,7 @@ class ShareTestCase(unittest.TestCase):
     @with_transaction()
     def test_class_name(self):
         "The name of a class is unique by company"
-        company = create_company()
+        company = get_company()
         with set_company(company):
             create_class(company)
             with self.assertRaisesRegex(SQLConstraintError,
@@ -547,7 +543,7 @@ class ShareTestCase(unittest.TestCase):
         Erase = pool.get('party.erase', type='wizard')
         Replace = pool.get('party.replace', type='wizard')
         Holding = pool.get('prm.share.holding')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company)
             a, b = create_parties("A", "A")
@@ -576,7 +572,7 @@ class ShareTestCase(unittest.TestCase):
         ModelAccess = pool.get('ir.model.access')
         ModelData = pool.get('ir.model.data')
         User = pool.get('res.user')
-        company = create_company()
+        company = get_company()
         # The review of the director analyses the separations
         models = [
             m.name for m in Model.search([('name', 'like', 'prm.%')])
@@ -696,12 +692,8 @@ class Register:
         return True
 
 
-class SharePropertyTestCase(unittest.TestCase):
+class SharePropertyTestCase(SharedMixin, unittest.TestCase):
     "Test the properties of the share register"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     @settings(max_examples=40, deadline=None)
     @given(st.booleans(), movements)
@@ -712,7 +704,7 @@ class SharePropertyTestCase(unittest.TestCase):
     @with_transaction()
     def check_register(self, numbered, movements):
         ShareTransaction = Pool().get('prm.share.transaction')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company, numbered=numbered)
             parties = create_parties("A", "B")

@@ -7,14 +7,15 @@ from io import BytesIO
 from pathlib import Path
 from unittest.mock import patch
 
-from trytond.modules.company.tests import create_company, set_company
+from trytond.modules.company.tests import set_company
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
     ShareReportError)
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.tests.test_tryton import with_transaction
 from trytond.transaction import Transaction
 
 from .test_share import create_class, create_parties, new, post
+from .tools import SharedMixin, get_company
 
 
 def as_html(Report):
@@ -23,15 +24,11 @@ def as_html(Report):
         Report, 'convert', lambda action, data: ('html', data))
 
 
-class ShareReportTestCase(unittest.TestCase):
+class ShareReportTestCase(SharedMixin, unittest.TestCase):
     "Test the documents of the share register"
 
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
-
     def setup_register(self):
-        company = create_company()
+        company = get_company()
         with set_company(company):
             class_ = create_class(company, numbered=True)
             a, b = create_parties("Alice", "Bruno & Co")

@@ -2,20 +2,16 @@
 # this repository contains the full copyright notices and license terms.
 import unittest
 
-from trytond.modules.company.tests import create_company, set_company
+from trytond.modules.company.tests import set_company
 from trytond.modules.prm.trytond_prm.partner.exceptions import TerritoryError
 from trytond.pool import Pool
-from trytond.tests.test_tryton import activate_module, with_transaction
+from trytond.tests.test_tryton import with_transaction
 
-from .tools import count_statements
+from .tools import SharedMixin, count_statements, get_company
 
 
-class TerritoryTestCase(unittest.TestCase):
+class TerritoryTestCase(SharedMixin, unittest.TestCase):
     "Test territories"
-
-    @classmethod
-    def setUpClass(cls):
-        activate_module('prm')
 
     def setUpCountries(self):
         pool = Pool()
@@ -51,7 +47,7 @@ class TerritoryTestCase(unittest.TestCase):
         pool = Pool()
         Partner = pool.get('prm.partner')
         Territory = pool.get('prm.territory')
-        company = create_company()
+        company = get_company()
         france, belgium, region, department = self.setUpCountries()
         with set_company(company):
             country, = Territory.create([
@@ -102,7 +98,7 @@ class TerritoryTestCase(unittest.TestCase):
         pool = Pool()
         Partner = pool.get('prm.partner')
         Territory = pool.get('prm.territory')
-        company = create_company()
+        company = get_company()
         france, belgium, *_ = self.setUpCountries()
         with set_company(company):
             inside, outside, other = self.create_partners(
@@ -125,7 +121,7 @@ class TerritoryTestCase(unittest.TestCase):
         pool = Pool()
         PostalCode = pool.get('prm.territory.postal_code')
         Territory = pool.get('prm.territory')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             territory, = Territory.create([{'name': "North"}])
         for start, end, inside, outside in [
@@ -154,7 +150,7 @@ class TerritoryTestCase(unittest.TestCase):
         pool = Pool()
         Partner = pool.get('prm.partner')
         Specialisation = pool.get('prm.partner.specialisation')
-        company = create_company()
+        company = get_company()
         with set_company(company):
             first, second = self.create_partners(company, None, None)
             retail, _ = Specialisation.create([
@@ -173,7 +169,7 @@ class TerritoryTestCase(unittest.TestCase):
         Partner = pool.get('prm.partner')
         Party = pool.get('party.party')
         Territory = pool.get('prm.territory')
-        company = create_company()
+        company = get_company()
         france, *_, department = self.setUpCountries()
         with set_company(company):
             territory, = Territory.create([{

@@ -113,10 +113,9 @@ def with_shared(func):
     return wrapper
 
 
-def with_company(func):
-    "Run the test with the company that is shared"
-    @wraps(func)
-    @with_shared
-    def wrapper(self, shared, *args, **kwargs):
-        return func(self, shared.company, *args, **kwargs)
-    return wrapper
+def get_company():
+    "Return the company that is shared"
+    pool = Pool()
+    Company = pool.get('company.company')
+    company, = Company.search([], order=[('id', 'ASC')], limit=1)
+    return company
