@@ -876,6 +876,17 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
                 ('2008-03-16', 0, 0),
                 ])
         self.assertEqual(buyback.amount_due, Decimal('48952.67'))
+        # The late rate can change although nothing is due later
+        late_rate = buyback.late_rate
+        buyback.amend(date('2008-03-31'), {}, late_rate=Decimal('0.09'))
+        buyback.amend(date('2008-03-31'), {}, late_rate=late_rate)
+        with self.assertRaises(BuybackAmendmentError) as cm:
+            buyback.amend(date('2008-03-31'), {})
+        self.assertEqual(
+            cm.exception.message,
+            f'The buyback "{buyback.rec_name}" can not be amended because '
+            'all its instalments are settled or due. Use an earlier date.')
+        buyback = buyback.__class__(buyback.id)
         with self.assertRaises(BuybackAmendmentError) as cm:
             buyback.accelerate(date('2008-02-15'))
         self.assertEqual(

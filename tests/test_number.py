@@ -6,7 +6,7 @@ import unittest
 from trytond.model.exceptions import (
     AccessError, RequiredValidationError, SQLConstraintError)
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
-    ShareNumberError)
+    ShareNumberError, ShareTransactionAccessError)
 from trytond.modules.prm.trytond_prm.associate.number import (
     contains, head, overlap, union)
 from trytond.pool import Pool
@@ -136,6 +136,24 @@ class NumberTestCase(WorldMixin, unittest.TestCase):
         post(self.transfer(world, 300))
         copy, = Buyback.copy([buyback])
         self.assertEqual(copy.numbers, buyback.numbers)
+        # No range moves to what does not change any more
+        with self.assertRaises(AccessError) as cm:
+            Range.write([copy.ranges[0]], {'buyback': buyback.id})
+        self.assertEqual(
+            cm.exception.message,
+            'You can not modify the field "Other Numbers" of the buyback '
+            f'"{buyback.rec_name}" in its state.')
+        draft = self.transfer(world, 299)
+        draft.ranges = [{'from_number': 1, 'to_number': 1}]
+        draft.save()
+        with self.assertRaises(ShareTransactionAccessError) as cm:
+            draft.ranges[0].write(
+                list(draft.ranges), {'transaction': transaction.id})
+        self.assertEqual(
+            cm.exception.message,
+            'You can not modify the share transaction '
+            f'"{transaction.rec_name}" because it is posted. '
+            'Reverse it instead.')
 
     @with_world
     def test_terminate(self, world):

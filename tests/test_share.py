@@ -220,11 +220,15 @@ class ShareTestCase(SharedMixin, unittest.TestCase):
         with set_company(company):
             class_ = create_class(company)
             a, = create_parties("A")
-            issue, = post(new(class_, '2004-03-01', 'issue', 1, party_to=a))
+            issue, = post(new(
+                    class_, '2004-03-01', 'issue', 1, party_to=a,
+                    reference="C-1"))
 
             copy, = ShareTransaction.copy([issue])
 
-            self.assertEqual((copy.state, copy.number), ('draft', None))
+            self.assertEqual(
+                (copy.state, copy.number, copy.reference),
+                ('draft', None, None))
 
     @with_transaction()
     def test_quantity(self):

@@ -10,6 +10,18 @@ from trytond.modules.currency.fields import Monetary
 from .exceptions import WorkflowAccessError
 
 
+def get_parents(name, records, values=None):
+    """Return the parents of the records
+
+    Also the one to which the written values move the records.
+    """
+    parents = [getattr(r, name) for r in records]
+    if records and values and values.get(name):
+        Parent = records[0]._fields[name].get_target()
+        parents.append(Parent(values[name]))
+    return list(dict.fromkeys(parents))
+
+
 class AmountsMixin:
     "Give the computed numbers of a table query the same digits everywhere."
     __slots__ = ()

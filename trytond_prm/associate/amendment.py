@@ -595,7 +595,8 @@ class Buyback(metaclass=PoolMeta):
                     gettext('prm.msg_buyback_amend_date',
                         instalment=instalment.rec_name,
                         date=lang.strftime(date)))
-        if not later:
+        # The late interest runs on what is overdue
+        if not later and (rate is not None or not terms):
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_amend_nothing',
                     buyback=self.rec_name))
@@ -603,9 +604,10 @@ class Buyback(metaclass=PoolMeta):
         amendments = Amendment.record(
             {self: date}, 'amendment', description=description,
             document=document, document_name=document_name)
-        self._set_due_dates(
-            {i: dates.get(i, i.due_date) for i in later}, rate=rate,
-            start=start)
+        if later:
+            self._set_due_dates(
+                {i: dates.get(i, i.due_date) for i in later}, rate=rate,
+                start=start)
         if rate is not None:
             terms['interest_rate'] = rate
         if terms:

@@ -18,7 +18,7 @@ from trytond.pyson import Bool, Eval, If
 from trytond.tools import sqlite_apply_types
 from trytond.transaction import Transaction, without_check_access
 
-from ..model import AmountsMixin, ReadonlyMixin
+from ..model import AmountsMixin, ReadonlyMixin, get_parents
 from ..tools import sql_sum
 from .allocation import allocation_query
 
@@ -581,16 +581,15 @@ class Instalment(ModelSQL, ModelView):
         if Transaction().context.get('_buyback_amendment'):
             return
         confirm = mode == 'write' and values.keys() == {'confirmed_date'}
-        for instalment in instalments:
+        for buyback in get_parents('buyback', instalments, values):
             if (confirm
-                    and instalment.buyback.route == 'third_party'
-                    and instalment.buyback.state in {'running', 'paid'}):
+                    and buyback.route == 'third_party'
+                    and buyback.state in {'running', 'paid'}):
                 continue
-            if instalment.buyback.state not in {'draft', 'announced'}:
+            if buyback.state not in {'draft', 'announced'}:
                 raise AccessError(
                     gettext('prm.msg_buyback_modify',
-                        **instalment.buyback.__names__(
-                            'instalments', instalment.buyback)))
+                        **buyback.__names__('instalments', buyback)))
 
     @classmethod
     def on_modification(cls, mode, instalments, field_names=None):

@@ -9,6 +9,7 @@ from trytond.model.exceptions import AccessError
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Bool, Eval
 
+from ..model import get_parents
 from .exceptions import ShareNumberError, ShareTransactionAccessError
 
 
@@ -188,11 +189,11 @@ class ShareTransactionRange(RangeMixin, ModelSQL, ModelView):
     def check_modification(cls, mode, ranges, values=None, external=False):
         super().check_modification(
             mode, ranges, values=values, external=external)
-        for range_ in ranges:
-            if range_.transaction.state != 'draft':
+        for transaction in get_parents('transaction', ranges, values):
+            if transaction.state != 'draft':
                 raise ShareTransactionAccessError(
                     gettext('prm.msg_share_transaction_write',
-                        transaction=range_.transaction.rec_name))
+                        transaction=transaction.rec_name))
 
 
 class BuybackRange(RangeMixin, ModelSQL, ModelView):
@@ -219,8 +220,7 @@ class BuybackRange(RangeMixin, ModelSQL, ModelView):
     def check_modification(cls, mode, ranges, values=None, external=False):
         super().check_modification(
             mode, ranges, values=values, external=external)
-        for range_ in ranges:
-            buyback = range_.buyback
+        for buyback in get_parents('buyback', ranges, values):
             if buyback.state not in {'draft', 'announced'}:
                 raise AccessError(
                     gettext('prm.msg_buyback_modify',

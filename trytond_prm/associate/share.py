@@ -483,8 +483,8 @@ class ShareTransaction(
     @classmethod
     def copy(cls, transactions, default=None):
         default = default.copy() if default is not None else {}
-        default.setdefault('number')
-        default.setdefault('origin')
+        for name in ['number', 'origin', 'reference']:
+            default.setdefault(name)
         return super().copy(transactions, default=default)
 
     @classmethod
