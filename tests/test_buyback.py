@@ -856,8 +856,9 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
                 notice.write([notice], values)
             self.assertEqual(
                 cm.exception.message,
-                'You can not modify nor delete the formal notice '
-                f'"{notice.rec_name}".')
+                f'You can not modify nor delete "{notice.rec_name}" of '
+                '"Formal Notice" but only add its document, once. Make a new '
+                'one instead.')
         buyback = buyback.__class__(buyback.id)
         start = Pool().get('prm.buyback.accelerate.start')(
             buyback=buyback, notice_date=notice.date, cure_days=0)
@@ -1028,8 +1029,9 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
                 getattr(amendment, method)([amendment], *args)
             self.assertEqual(
                 cm.exception.message,
-                'You can not modify nor delete the amendment '
-                f'"{amendment.rec_name}".')
+                f'You can not modify nor delete "{amendment.rec_name}" of '
+                '"Buyback Amendment" but only add its document, once. Make a '
+                'new one instead.')
         with check_access(), self.assertRaises(WorkflowAccessError):
             amendment.lines[0].write(
                 [amendment.lines[0]], {'new_interest': Decimal(0)})

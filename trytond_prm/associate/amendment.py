@@ -4,26 +4,22 @@ import datetime as dt
 from collections import defaultdict
 from decimal import Decimal
 
-import trytond.config as config
 from trytond import backend
 from trytond.i18n import gettext
 from trytond.model import ModelSQL, ModelView, fields
-from trytond.model.exceptions import AccessError
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
-from trytond.pyson import Bool, Eval, If
+from trytond.pyson import Eval, If
 from trytond.tools import sqlite_apply_types
 from trytond.transaction import Transaction
 from trytond.wizard import Button, StateTransition, StateView, Wizard
 
-from ..exceptions import WorkflowAccessError
 from ..model import ReadonlyMixin
 from ..tools import spread
 from . import schedule
 from .allocation import allocation_query
+from .document import DocumentMixin
 from .exceptions import BuybackAmendmentError
-
-store_prefix = config.get('prm', 'buyback_store_prefix', default=None)
 
 
 def _differ(name, other):
@@ -32,14 +28,10 @@ def _differ(name, other):
     return (value > other) | (value < other)
 
 
-class Amendment(ModelSQL, ModelView):
+class Amendment(DocumentMixin, ModelSQL, ModelView):
     __name__ = 'prm.buyback.amendment'
     __string__ = "Buyback Amendment"
 
-    buyback = fields.Many2One(
-        'prm.buyback', "Buyback", required=True, readonly=True,
-        ondelete='CASCADE')
-    date = fields.Date("Date", required=True, readonly=True)
     kind = fields.Selection([
             ('amendment', "Amendment"),
             ('earn_out', "Earn-out"),
@@ -47,9 +39,6 @@ class Amendment(ModelSQL, ModelView):
             ('acceleration', "Acceleration"),
             ('termination', "Termination"),
             ], "Kind", required=True, readonly=True, sort=False)
-    description = fields.Text("Description", readonly=True)
-    recorded_by = fields.Many2One(
-        'res.user', "Recorded by", readonly=True, ondelete='RESTRICT')
     former_interest_rate = fields.Numeric(
         "Former Interest Rate", digits=(None, 6), readonly=True)
     interest_rate = fields.Numeric(
@@ -66,46 +55,12 @@ class Amendment(ModelSQL, ModelView):
             'invisible': ~Eval('waiver'),
             },
         help="The amount that the associate waived.")
-    document = fields.Binary(
-        "Signed Document", filename='document_name',
-        file_id='document_id', store_prefix=store_prefix,
-        states={
-            'readonly': Bool(Eval('document_id')),
-            },
-        help="The amendment that the parties signed.\n"
-        "It does not change any more once it is saved.")
-    document_name = fields.Char(
-        "Signed Document Name",
-        states={
-            'readonly': Bool(Eval('document_id')),
-            })
-    document_id = fields.Char("Signed Document ID", readonly=True)
     lines = fields.One2Many(
         'prm.buyback.amendment.line', 'amendment', "Instalments",
         readonly=True,
         help="The instalments before and after the amendment.")
-    currency = fields.Function(fields.Many2One(
-            'currency.currency', "Currency"),
-        'on_change_with_currency')
 
     _terms = ['interest_rate', 'late_rate', 'cure_days']
-
-    @classmethod
-    def __setup__(cls):
-        super().__setup__()
-        cls.__access__.add('buyback')
-        cls._order = [('date', 'DESC'), ('id', 'DESC')]
-
-    @fields.depends('buyback', '_parent_buyback.currency')
-    def on_change_with_currency(self, name=None):
-        return self.buyback.currency if self.buyback else None
-
-    def get_rec_name(self, name):
-        return f'{self.buyback.rec_name} @ {self.date}'
-
-    @classmethod
-    def search_rec_name(cls, name, clause):
-        return [('buyback.rec_name', *clause[1:])]
 
     @classmethod
     def view_attributes(cls):
@@ -113,27 +68,6 @@ class Amendment(ModelSQL, ModelView):
             (f'/tree/field[@name="{name}"]', 'visual',
                 If(_differ(name, f'former_{name}'), 'warning', ''))
             for name in cls._terms]
-
-    @classmethod
-    def check_modification(
-            cls, mode, amendments, values=None, external=False):
-        super().check_modification(
-            mode, amendments, values=values, external=external)
-        if mode == 'create':
-            if external:
-                raise WorkflowAccessError(gettext(
-                        'prm.msg_readonly_record',
-                        **cls.__names__(record=amendments[0])))
-            return
-        names = set(values or ()) - {'document', 'document_name'}
-        for amendment in amendments:
-            if (mode == 'delete'
-                    or names
-                    and not Transaction().context.get('_buyback_amendment')
-                    or not names and amendment.document_id):
-                raise AccessError(
-                    gettext('prm.msg_buyback_amendment_modify',
-                        amendment=amendment.rec_name))
 
     @classmethod
     def record(
@@ -148,7 +82,6 @@ class Amendment(ModelSQL, ModelView):
                     'date': date,
                     'kind': kind,
                     'description': description,
-                    'recorded_by': Transaction().user or None,
                     'document': document,
                     'document_name': document_name,
                     'waiver': waiver,

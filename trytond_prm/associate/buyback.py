@@ -11,7 +11,6 @@ from sql.conditionals import Case, Coalesce
 from sql.functions import CharLength, CurrentTimestamp
 from sql.operators import Concat, Exists
 
-import trytond.config as config
 from trytond import backend
 from trytond.exceptions import UserError
 from trytond.i18n import gettext
@@ -26,6 +25,7 @@ from trytond.transaction import Transaction, without_check_access
 
 from ..model import ReadonlyMixin, WorkflowAccessMixin
 from . import schedule
+from .document import store_prefix
 from .exceptions import (
     BuybackAccountError, BuybackCancelError, BuybackOppositionWarning,
     BuybackScheduleError, BuybackTermsError, BuybackUserError)
@@ -43,7 +43,6 @@ _SETTINGS = {
     'account_shortfall', 'account_shares', 'account_current', 'account_duty',
     'account_duty_payable'}
 
-store_prefix = config.get('prm', 'buyback_store_prefix', default=None)
 logger = logging.getLogger(__name__)
 
 

@@ -3,31 +3,22 @@
 import datetime as dt
 from decimal import Decimal
 
-import trytond.config as config
 from trytond.i18n import gettext
 from trytond.model import ModelSQL, ModelView, fields
-from trytond.model.exceptions import AccessError
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
-from trytond.pyson import Bool, Eval
-from trytond.transaction import Transaction
+from trytond.pyson import Eval
 from trytond.wizard import (
     Button, StateReport, StateTransition, StateView, Wizard)
 
-from ..exceptions import WorkflowAccessError
+from .document import DocumentMixin
 from .exceptions import BuybackNoticeError
 
-store_prefix = config.get('prm', 'buyback_store_prefix', default=None)
 
-
-class Notice(ModelSQL, ModelView):
+class Notice(DocumentMixin, ModelSQL, ModelView):
     __name__ = 'prm.buyback.notice'
     __string__ = "Formal Notice"
 
-    buyback = fields.Many2One(
-        'prm.buyback', "Buyback", required=True, readonly=True,
-        ondelete='CASCADE')
-    date = fields.Date("Date", required=True, readonly=True)
     cure_days = fields.Integer("Cure Days", required=True, readonly=True)
     cure_end = fields.Date(
         "End of Cure Delay", required=True, readonly=True,
@@ -36,26 +27,6 @@ class Notice(ModelSQL, ModelView):
         "Amount", currency='currency', digits='currency', required=True,
         readonly=True,
         help="What was overdue at the date of the notice.")
-    description = fields.Text("Description", readonly=True)
-    recorded_by = fields.Many2One(
-        'res.user', "Recorded by", readonly=True, ondelete='RESTRICT')
-    document = fields.Binary(
-        "Document", filename='document_name',
-        file_id='document_id', store_prefix=store_prefix,
-        states={
-            'readonly': Bool(Eval('document_id')),
-            },
-        help="The notice as it was sent.\n"
-        "It does not change any more once it is saved.")
-    document_name = fields.Char(
-        "Document Name",
-        states={
-            'readonly': Bool(Eval('document_id')),
-            })
-    document_id = fields.Char("Document ID", readonly=True)
-    currency = fields.Function(fields.Many2One(
-            'currency.currency', "Currency"),
-        'on_change_with_currency')
     company = fields.Function(fields.Many2One(
             'company.company', "Company"),
         'on_change_with_company', searcher='search_buyback_field')
@@ -66,16 +37,6 @@ class Notice(ModelSQL, ModelView):
                 },
             depends={'company'}),
         'on_change_with_party', searcher='search_buyback_field')
-
-    @classmethod
-    def __setup__(cls):
-        super().__setup__()
-        cls.__access__.add('buyback')
-        cls._order = [('date', 'DESC'), ('id', 'DESC')]
-
-    @fields.depends('buyback', '_parent_buyback.currency')
-    def on_change_with_currency(self, name=None):
-        return self.buyback.currency if self.buyback else None
 
     @fields.depends('buyback', '_parent_buyback.company')
     def on_change_with_company(self, name=None):
@@ -88,31 +49,6 @@ class Notice(ModelSQL, ModelView):
     @classmethod
     def search_buyback_field(cls, name, clause):
         return [(f'buyback.{clause[0]}', *clause[1:])]
-
-    def get_rec_name(self, name):
-        return f'{self.buyback.rec_name} @ {self.date}'
-
-    @classmethod
-    def search_rec_name(cls, name, clause):
-        return [('buyback.rec_name', *clause[1:])]
-
-    @classmethod
-    def check_modification(
-            cls, mode, notices, values=None, external=False):
-        super().check_modification(
-            mode, notices, values=values, external=external)
-        if mode == 'create':
-            if external:
-                raise WorkflowAccessError(gettext(
-                        'prm.msg_readonly_record',
-                        **cls.__names__(record=notices[0])))
-            return
-        names = set(values or ()) - {'document', 'document_name'}
-        for notice in notices:
-            if mode == 'delete' or names or notice.document_id:
-                raise AccessError(
-                    gettext('prm.msg_buyback_notice_delete',
-                        notice=notice.rec_name))
 
 
 class Buyback(metaclass=PoolMeta):
@@ -201,7 +137,6 @@ class Buyback(metaclass=PoolMeta):
                     'amount': sum(amounts.values(), Decimal(0)),
                     'description': (
                         description or self._get_notice_text(date)),
-                    'recorded_by': Transaction().user or None,
                     'document': document,
                     'document_name': document_name,
                     }])
