@@ -136,6 +136,7 @@ class BuybackReportTestCase(WorldMixin, unittest.TestCase):
         "The documents are sent by e-mail to the associate"
         pool = Pool()
         Email = pool.get('ir.email')
+        Lang = pool.get('ir.lang')
         Party = pool.get('party.party')
         Template = pool.get('ir.email.template')
         Party.write([world.leaver], {
@@ -175,6 +176,12 @@ class BuybackReportTestCase(WorldMixin, unittest.TestCase):
                 sorted(a.get_filename() for a in attachments), names)
             self.assertTrue(all(
                     a.get_content().startswith(b'%PDF') for a in attachments))
+        # In the language of the associate
+        Party.write([world.leaver], {'lang': Lang.get('fr').id})
+        with Transaction().set_context(language='fr'):
+            Template.write([template], {'subject': "Avis ${record.sequence}"})
+        values = Template(template.id).get(buyback.instalments[0].id)
+        self.assertEqual(values['subject'], "Avis 1")
 
     def create_users(self, world):
         pool = Pool()

@@ -1038,7 +1038,7 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         with Transaction().set_context(language='fr'):
             Template.write(
                 [template], {'subject': "Notre geste ${record.number}"})
-        values = Template(template.id).get(concession)
+        values = Template(template.id).get(concession.id)
         self.assertEqual(
             values['subject'], f'Notre geste {concession.number}')
         self.assertEqual(len(values['reports']), 1)

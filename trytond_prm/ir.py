@@ -30,3 +30,22 @@ class Rule(metaclass=PoolMeta):
         if model_names & cls._prm_own_models():
             key = (*key, Transaction().user, User.get_employees())
         return key
+
+
+class EmailTemplate(metaclass=PoolMeta):
+    __name__ = 'ir.email.template'
+
+    @classmethod
+    def _prm_party(cls, record):
+        "Return the party in whose language the record is told or None"
+
+    def get(self, record):
+        pool = Pool()
+        Model = pool.get(self.model.name)
+        party = self._prm_party(Model(int(record)))
+        if not party or not party.lang:
+            return super().get(record)
+        with Transaction().set_context(language=party.lang.code):
+            # Read its texts in the language of the party
+            template = self.__class__(self.id)
+            return super(EmailTemplate, template).get(record)

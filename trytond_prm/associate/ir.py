@@ -27,3 +27,11 @@ class EmailTemplate(metaclass=PoolMeta):
         if record.__name__ == 'prm.buyback':
             exclude += ['signed_by', 'run_by', 'buyer']
         return exclude
+
+    @classmethod
+    def _prm_party(cls, record):
+        if record.__name__ in {
+                'prm.buyback', 'prm.buyback.instalment',
+                'prm.buyback.notice'}:
+            return record.party
+        return super()._prm_party(record)

@@ -1,7 +1,6 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
 from trytond.pool import PoolMeta
-from trytond.transaction import Transaction
 
 
 class Rule(metaclass=PoolMeta):
@@ -15,13 +14,8 @@ class Rule(metaclass=PoolMeta):
 class EmailTemplate(metaclass=PoolMeta):
     __name__ = 'ir.email.template'
 
-    def get(self, record):
-        language = None
-        if record.__name__ == 'prm.concession' and record.party.lang:
-            language = record.party.lang.code
-        if not language or language == Transaction().language:
-            return super().get(record)
-        with Transaction().set_context(language=language):
-            # Read its texts in the language of the customer
-            template = self.__class__(self.id)
-            return super(EmailTemplate, template).get(record)
+    @classmethod
+    def _prm_party(cls, record):
+        if record.__name__ == 'prm.concession':
+            return record.party
+        return super()._prm_party(record)
