@@ -206,7 +206,7 @@ class Concession(metaclass=PoolMeta):
                     ('start_date', '<=', max(dates)),
                     ('end_date', '>=', min(dates)),
                     ])
-            for concession in c_concessions if budgets else []:
+            for concession in c_concessions:
                 for budget in budgets:
                     if (not budget.concerns(concession)
                             and any(budget.concerns(concession, d)

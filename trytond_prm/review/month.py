@@ -311,6 +311,7 @@ class Month(AmountsMixin, Figures, ModelView):
         people: nobody can tell whose it is.
         """
         transaction = Transaction()
+
         def total(plus, minus=[], empty=False):
             value = Case(
                 (items.measure.in_(plus), items.value),

@@ -188,9 +188,8 @@ class ReviewReport(PDFReport):
         states = dict(Action.fields_get(['state'])['state']['selection'])
 
         def name(names):
-            if not isinstance(names, dict):
-                # Reviews closed before had the names of one language
-                return names
+            if not names:
+                return
             code = lang.code
             while code and code not in names:
                 code = get_parent_language(code)

@@ -719,13 +719,14 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         "Return the name of each record by code of the active languages"
         pool = Pool()
         Lang = pool.get('ir.lang')
-        records = list(set(records))
         names = {r: {} for r in records}
+        if not names:
+            return names
+        Model = type(next(iter(names)))
         for lang in Lang.search([('translatable', '=', True)]):
             with Transaction().set_context(language=lang.code):
-                for record, translated in zip(records, type(records[0]).browse(
-                            records) if records else []):
-                    names[record][lang.code] = translated.rec_name
+                for record in Model.browse(list(names)):
+                    names[record][lang.code] = record.rec_name
         return names
 
     @classmethod
