@@ -99,13 +99,26 @@ def seniority(class_type):
     return 2 if class_type == 'PREFERRED' else 1
 
 
+def read_mark(comment):
+    "Return what the comment keeps for the register, a dictionary"
+    if not comment.startswith(MARK):
+        return {}
+    try:
+        mark = json.loads(comment[len(MARK):])
+    except ValueError:
+        # Somebody else wrote it
+        return {}
+    if (not isinstance(mark, dict) or 'transaction' not in mark
+            or any(isinstance(v, (dict, list)) for v in mark.values())):
+        return {}
+    return mark
+
+
 def get_mark(object_):
     "Return what the comments keep for the register, a dictionary"
     for comment in object_.get('comments') or []:
-        if comment.startswith(MARK):
-            mark = json.loads(comment[len(MARK):])
-            if isinstance(mark, dict):
-                return mark
+        if mark := read_mark(comment):
+            return mark
     return {}
 
 
@@ -113,8 +126,7 @@ def get_text(object_):
     "Return the text of the object without what the comments keep"
     texts = [
         object_.get('reason_text'), object_.get('consideration_text'),
-        *(c for c in object_.get('comments') or []
-            if not c.startswith(MARK))]
+        *(c for c in object_.get('comments') or [] if not read_mark(c))]
     return ' '.join(filter(None, texts)) or None
 
 
