@@ -852,14 +852,15 @@ class ReviewTestCase(unittest.TestCase):
         names = Review._names([reason])[reason]
 
         self.assertEqual(names, {'en': "Late delivery", 'fr': "Retard"})
-        rows = {'parties': [], 'next': [], 'unfinished': [
-                {'state': 'shelved'}, {'state': "En attente"}]}
+        rows = {
+            'parties': [{'end_reason': None}],
+            'next': [],
+            'unfinished': [{'state': 'shelved'}],
+            }
         for lang, reasons, expected in [
                 (english, names, "Late delivery"),
                 (french, names, "Retard"),
                 (german, names, "Late delivery"),
-                # As they were kept before
-                (english, "Retard", "Retard"),
                 ]:
             with self.subTest(lang=lang.code):
                 document = Report._translated(
@@ -867,8 +868,9 @@ class ReviewTestCase(unittest.TestCase):
                 self.assertEqual(
                     document['concessions'], [{'reason': expected}])
                 self.assertEqual(
-                    [r['state'] for r in document['unfinished']],
-                    ["Shelved", "En attente"])
+                    document['parties'], [{'end_reason': None}])
+                self.assertEqual(
+                    document['unfinished'], [{'state': "Shelved"}])
 
     @with_transaction()
     def test_report_text(self):

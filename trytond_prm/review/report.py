@@ -199,8 +199,8 @@ class ReviewReport(PDFReport):
         for key, column, translate in [
                 ('concessions', 'reason', name),
                 ('parties', 'end_reason', name),
-                ('unfinished', 'state', lambda s: states.get(s, s)),
-                ('next', 'state', lambda s: states.get(s, s))]:
+                ('unfinished', 'state', states.get),
+                ('next', 'state', states.get)]:
             document = {**document, key: [
                     {**row, column: translate(row[column])}
                     for row in document[key]]}
