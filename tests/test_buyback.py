@@ -604,8 +604,10 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
         self.assertEqual(
             [t for t, _ in buyback.on_change_notify()], ['warning'])
         Buyback.generate_schedule([buyback])
-        with self.assertRaises(BuybackOppositionWarning) as cm:
-            Buyback.sign([buyback])
+        for method in [Buyback.sign, Buyback.run]:
+            with self.assertRaises(BuybackOppositionWarning) as cm:
+                method([Buyback(buyback.id)])
+            Buyback.write([buyback], {'state': 'signed'})
         self.assertEqual(
             cm.exception.message,
             f'The capital reduction of the buyback "{buyback.rec_name}" was '
@@ -791,6 +793,7 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
     def test_early_settlement_waiver(self, world):
         "A waiver of the early settlement is not paid"
         Line = Pool().get('account.move.line')
+        Move = Pool().get('account.move')
         buyback = world.create(
             'running', account_waiver=world.premium.id)
         world.post_due_interest('2008-01-31')
@@ -798,10 +801,20 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
             '2008-01-31', '12600.00', world.lines(buyback.instalments[0]))
         with self.assertRaises(BuybackAmendmentError) as cm:
             buyback.settle_early(date('2008-03-15'), Decimal('36000.01'))
-        self.assertEqual(
-            cm.exception.message,
+        message = (
             f'The waiver of the buyback "{buyback.rec_name}" can not be '
             'greater than the principal that remains.')
+        self.assertEqual(cm.exception.message, message)
+
+        # What is paid before is not to waive any more
+        line = world.pay('2008-02-15', '12000.00')
+        with self.assertRaises(BuybackAmendmentError) as cm:
+            buyback.settle_early(date('2008-03-15'), Decimal('24000.01'))
+        self.assertEqual(cm.exception.message, message)
+        reversal = line.move.cancel()
+        Move.post([reversal])
+        Line.reconcile([line] + [
+                l for l in reversal.lines if l.account == world.payable])
 
         buyback.settle_early(date('2008-03-15'), Decimal('360.00'))
 
@@ -972,6 +985,12 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
         with self.assertRaisesRegex(
                 BuybackScheduleError, 'the creditors can oppose until'):
             buyback.settle_early(date('2008-01-10'))
+        with self.assertRaises(BuybackScheduleError) as cm:
+            buyback.settle_early(date('2007-10-30'))
+        self.assertEqual(
+            cm.exception.message,
+            f'The instalment "{buyback.rec_name} / 1" can not be due on '
+            '10/30/2007, before the signature on 10/31/2007.')
 
     @with_world
     def test_amend(self, world):
@@ -1083,6 +1102,29 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
         world.post_due_interest('2008-04-30')
         self.assertTrue(bad.instalments[1].interest_line)
 
+        # Nor what the accounting refuses
+        pool = Pool()
+        JournalPeriod = pool.get('account.journal.period')
+        Period = pool.get('account.period')
+        journal_period = JournalPeriod(
+            journal=world.journal, state='closed',
+            period=Period.find(world.company, date=date('2008-07-31')))
+        journal_period.save()
+        with self.assertLogs(
+                'trytond.modules.prm.trytond_prm.associate.buyback') as cm:
+            world.post_due_interest('2008-10-31')
+        self.assertEqual(len(cm.output), 2)
+        self.assertEqual(
+            [[bool(i.interest_line) for i in Buyback(b.id).instalments]
+                for b in [good, bad]], [[True, True, False, True]] * 2)
+        JournalPeriod.reopen([journal_period])
+        world.post_due_interest('2008-10-31')
+        world.post_due_interest('2008-10-31')
+        self.assertEqual(
+            [sum(l.credit for i in Buyback(b.id).instalments
+                    for l in [i.interest_line])
+                for b in [good, bad]], [Decimal(750)] * 2)
+
     @with_world
     def test_earn_out(self, world):
         "The earn-out is fixed and corrected once it is known"
@@ -1101,7 +1143,16 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
         world.pay(
             '2008-10-31', '48000.00',
             [i.line for i in buyback.instalments[:4]])
-        self.assertEqual(buyback.state, 'paid')
+        # The title follows the price but the buyback waits for the earn-out
+        self.assertEqual(
+            (buyback.state, buyback.transferred, buyback.amount_due),
+            ('running', True, 0))
+        buyback.fix_earn_out(
+            date('2008-11-14'), date('2008-12-15'), Decimal(0), earn_out)
+        world.process()
+        self.assertEqual(
+            (buyback.state, earn_out.state, earn_out.fixed_date),
+            ('paid', 'paid', date('2008-11-14')))
 
         for amount in [5000, 4000]:
             buyback.fix_earn_out(
@@ -1119,7 +1170,7 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
         self.assertEqual(
             [(a.lines[-1].principal, a.lines[-1].new_principal)
                 for a in reversed(buyback.amendments)],
-            [(0, 5000), (5000, 4000)])
+            [(0, 0), (0, 5000), (5000, 4000)])
         world.pay('2008-12-15', '4000.00', [earn_out.line])
         self.assertEqual(buyback.state, 'paid')
         self.assertEqual(world.balance(), 0)

@@ -4,6 +4,7 @@ import datetime as dt
 import unittest
 from decimal import Decimal
 
+from trytond.modules.account.exceptions import AccountMissing
 from trytond.modules.currency.tests import create_currency
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
     BuybackAccrualError, BuybackTerminateError, BuybackTermsError,
@@ -148,15 +149,22 @@ class BuybackEndTestCase(WorldMixin, unittest.TestCase):
         move.save()
         Move.post([move])
 
+        with self.assertRaisesRegex(AccountMissing, "currency exchange debit"):
+            Buyback.terminate([buyback])
+        configuration = pool.get('account.configuration')(1)
+        configuration.currency_exchange_debit_account = world.expense
+        configuration.save()
         Buyback.terminate([buyback])
 
         self.assertEqual(world.balance(), 0)
         lines = Line.search([('account', '=', world.payable.id)])
         self.assertTrue(all(l.reconciliation for l in lines))
         self.assertEqual(sum(l.amount_second_currency for l in lines), 0)
-        self.assertEqual(
-            balances(m.move for m in buyback.moves)["Capital"],
-            Decimal('2417.36'))
+        # 4,000 at the rate of the entry, the rest is an exchange difference
+        self.assertEqual(balances(m.move for m in buyback.moves), {
+                "Capital": Decimal('2389.49'),
+                "Interest": Decimal('27.87'),
+                "Associates": Decimal('-2417.36')})
         self.assertEqual(
             (buyback.amount_paid, buyback.amount_due), (Decimal(4000), 0))
         self.assertEqual(

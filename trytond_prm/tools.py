@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 "Arithmetic and SQL expressions that every room shares; no model here."
 import datetime as dt
+from contextlib import contextmanager
 from decimal import ROUND_HALF_EVEN, Decimal
 
 from sql import Cast, Expression, Literal, Null, Table
@@ -47,6 +48,23 @@ class Inline(Expression):
     @property
     def params(self):
         return ()
+
+
+@contextmanager
+def savepoint():
+    "Take back what is done inside when it raises an exception"
+    transaction = Transaction()
+    cursor = transaction.connection.cursor()
+    cursor.execute('SAVEPOINT prm')
+    try:
+        yield
+    except BaseException:
+        cursor.execute('ROLLBACK TO SAVEPOINT prm')
+        for cache in transaction.cache.values():
+            cache.clear()
+        raise
+    finally:
+        cursor.execute('RELEASE SAVEPOINT prm')
 
 
 def split(total, count, round_):

@@ -242,6 +242,7 @@ class Buyback(metaclass=PoolMeta):
         Instalment = pool.get('prm.buyback.instalment')
         Line = pool.get('account.move.line')
         for instalment, date in dates.items():
+            self._check_early(instalment, date)
             self._check_opposition(instalment, date)
         if rate is None:
             rate = self.interest_rate or Decimal(0)
@@ -294,7 +295,7 @@ class Buyback(metaclass=PoolMeta):
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_amend_nothing',
                     buyback=self.rec_name))
-        if waiver and waiver > sum(i.principal for i in later):
+        if waiver and waiver > self._get_principal_rest(later):
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_amend_waiver',
                     buyback=self.rec_name))
@@ -311,6 +312,15 @@ class Buyback(metaclass=PoolMeta):
         if waiver:
             self._post_waiver(date, waiver)
         self.__class__.__queue__.process([self])
+
+    def _get_principal_rest(self, instalments):
+        "Return the principal of the instalments neither paid nor waived"
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        paid = Instalment.get_principal_paid([self])
+        return sum((
+                max(i.principal - sum(a for _, a in paid[i.id]), Decimal(0))
+                for i in instalments), Decimal(0))
 
     def _post_waiver(self, date, amount):
         pool = Pool()

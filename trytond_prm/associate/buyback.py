@@ -24,6 +24,7 @@ from trytond.tools import grouped_slice, sqlite_apply_types
 from trytond.transaction import Transaction, without_check_access
 
 from ..model import ReadonlyMixin, WorkflowAccessMixin
+from ..tools import savepoint
 from . import schedule
 from .document import store_prefix
 from .exceptions import (
@@ -1261,13 +1262,7 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                         price=lang.currency(
                             buyback.price, buyback.currency)))
             for instalment in buyback.instalments:
-                if instalment.due_date < buyback.signature_date:
-                    raise BuybackScheduleError(
-                        gettext('prm.msg_buyback_schedule_early',
-                            instalment=instalment.rec_name,
-                            date=lang.strftime(instalment.due_date),
-                            signature=lang.strftime(
-                                buyback.signature_date)))
+                buyback._check_early(instalment, instalment.due_date)
                 buyback._check_opposition(instalment, instalment.due_date)
 
     @classmethod
@@ -1286,6 +1281,18 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     key, gettext('prm.msg_buyback_opposition_missing',
                         buyback=missing[0].rec_name,
                         date=Lang.get().strftime(missing[0].filing_date)))
+
+    def _check_early(self, instalment, date):
+        "Raise when the due date is before the signature"
+        pool = Pool()
+        Lang = pool.get('ir.lang')
+        lang = Lang.get()
+        if date < self.signature_date:
+            raise BuybackScheduleError(
+                gettext('prm.msg_buyback_schedule_early',
+                    instalment=instalment.rec_name,
+                    date=lang.strftime(date),
+                    signature=lang.strftime(self.signature_date)))
 
     def _check_opposition(self, instalment, date):
         "Raise when the creditors can still oppose at the due date"
@@ -1312,6 +1319,7 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         cls._check_users(buybacks)
         cls.claim(buybacks)
         cls._check_schedule(buybacks)
+        cls._warn_opposition(buybacks)
         cls._check_accounts(buybacks)
         cls.check_shares(buybacks)
         moves = {}
@@ -1594,6 +1602,7 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             date = context.get('date') or Date.today()
         domain = [
             ('buyback.state', '=', 'running'),
+            ('buyback.route', '!=', 'third_party'),
             ('due_date', '<=', date),
             ('interest', '>', 0),
             ('lines', 'not where', [('nature', '=', 'interest')]),
@@ -1602,10 +1611,35 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             domain.append(('buyback.company', '=', context['company']))
         instalments = Instalment.search(domain, order=[('due_date', 'ASC')])
         cls.claim({i.buyback for i in instalments})
-        errors = {}
-        cls._post_interest(instalments, date, errors)
-        if errors:
+        if errors := cls._post_possible_interest(instalments, date):
             cls._notify_errors(errors)
+
+    @classmethod
+    def _post_possible_interest(cls, instalments, today):
+        """Post the interest of the instalments that have no error
+
+        Return the first error of each buyback.
+        """
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        if not instalments:
+            return {}
+        try:
+            with savepoint():
+                cls._post_interest(instalments, today)
+        except UserError as error:
+            if len(instalments) == 1:
+                return {instalments[0].buyback: error}
+        else:
+            return {}
+        # Look for the wrong ones without trying all of them one by one
+        ids, errors = [i.id for i in instalments], {}
+        half = len(ids) // 2
+        for sub_ids in [ids[:half], ids[half:]]:
+            for buyback, error in cls._post_possible_interest(
+                    Instalment.browse(sub_ids), today).items():
+                errors.setdefault(buyback, error)
+        return errors
 
     @classmethod
     def _notify_errors(cls, errors):
@@ -1616,11 +1650,10 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 error.message)
 
     @classmethod
-    def _post_interest(cls, instalments, today, errors=None):
+    def _post_interest(cls, instalments, today):
         """Post the interest of the instalments at their due date
 
         Or today if the period of the due date is closed.
-        The errors are collected by buyback if a dictionary is given.
         """
         pool = Pool()
         BuybackMove = pool.get('prm.buyback-account.move')
@@ -1630,14 +1663,8 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             buyback = instalment.buyback
             if buyback.route == 'third_party':
                 continue
-            try:
-                move = buyback._get_interest_move(instalment, today)
-            except UserError as error:
-                if errors is None:
-                    raise
-                errors.setdefault(buyback, error)
-            else:
-                moves.append((buyback, move))
+            moves.append(
+                (buyback, buyback._get_interest_move(instalment, today)))
         Move.save([m for _, m in moves])
         BuybackMove.create([{
                     'buyback': b.id,
@@ -1694,8 +1721,11 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 ledgers[i.id].is_settled(i) if i.id in ledgers
                 else not i.amount
                 for i in buyback.instalments)
+            unknown = any(i.unknown for i in buyback.instalments)
             if settled and buyback.state == 'running':
-                paid.append(buyback)
+                # The title follows the price, not what is still to be fixed
+                if not unknown:
+                    paid.append(buyback)
                 if (buyback.title_transfer == 'full_payment'
                         and not buyback.transferred):
                     dates = [
@@ -1703,7 +1733,8 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                         if (l := ledgers.get(i.id)) and l.date]
                     transfers[buyback] = max(
                         dates, default=buyback.transfer_date)
-            elif not settled and buyback.state == 'paid':
+            elif ((not settled or unknown)
+                    and buyback.state == 'paid'):
                 reopened.append(buyback)
         cls._paid(paid)
         cls._reopen(reopened)

@@ -22,7 +22,7 @@ class Buyback(metaclass=PoolMeta):
             document=None, document_name=None):
         """Set the amount of an earn-out once it is known and post it
 
-        The amount is in the currency of the buyback. Without instalment a
+        The amount is in the currency of the buyback, 0 if nothing is owed. Without instalment a
         new one is added. The entry is at the date; a former amount that
         nothing pays is reversed.
         """
@@ -43,6 +43,7 @@ class Buyback(metaclass=PoolMeta):
                 Instalment.write([instalment], {
                         'due_date': due_date,
                         'principal': amount,
+                        'fixed_date': date,
                         })
             else:
                 instalment, = Instalment.create([{
@@ -53,6 +54,7 @@ class Buyback(metaclass=PoolMeta):
                                 for i in self.instalments) + 1,
                             'due_date': due_date,
                             'principal': amount,
+                            'fixed_date': date,
                             'outstanding_after': sum((
                                     i.principal for i in self.instalments
                                     if i.in_price and i.due_date > due_date),

@@ -123,6 +123,12 @@ class Instalment(ModelSQL, ModelView):
                 | ~Eval('buyback_state').in_(['running', 'paid'])),
             },
         help="The date on which the third party paid the associate.")
+    fixed_date = fields.Date(
+        "Fixed on", readonly=True,
+        states={
+            'invisible': Eval('kind') != 'earn_out',
+            },
+        help="The date at which the amount of the earn-out became known.")
     paid_amount = fields.Function(Monetary(
             "Paid Amount", currency='currency', digits='currency'),
         'get_payments')
@@ -184,6 +190,14 @@ class Instalment(ModelSQL, ModelView):
     def in_price(self):
         "Whether the principal is a part of the price"
         return self.kind not in {'earn_out', 'current_account'}
+
+    @property
+    def unknown(self):
+        "Whether its amount is still to be fixed"
+        return (
+            self.kind == 'earn_out'
+            and not self.amount
+            and not self.fixed_date)
 
     @fields.depends('principal', 'interest')
     def on_change_with_amount(self, name=None):
@@ -506,12 +520,11 @@ class Instalment(ModelSQL, ModelView):
         if not buyback.owed:
             return 'pending'
         elif buyback.state == 'terminated':
-            if self.kind == 'earn_out' and not self.amount:
+            if self.unknown:
                 return 'waived'
             return 'paid' if ledger.paid >= self.amount else 'waived'
         elif not self.amount and not ledger.posted:
-            if self.kind == 'earn_out':
-                # Its amount is not known yet
+            if self.unknown:
                 return 'pending'
             return 'paid' if due_date <= today else 'pending'
         elif ledger.is_settled(self):
@@ -605,6 +618,7 @@ class Instalment(ModelSQL, ModelView):
         default = default.copy() if default is not None else {}
         default.setdefault('lines')
         default.setdefault('confirmed_date')
+        default.setdefault('fixed_date')
         return super().copy(instalments, default=default)
 
 

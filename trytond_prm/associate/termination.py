@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from trytond.i18n import gettext
 from trytond.model import ModelView, Workflow, fields
+from trytond.modules.account.exceptions import AccountMissing
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Eval
 from trytond.tools import grouped_slice
@@ -192,24 +193,41 @@ class Buyback(metaclass=PoolMeta):
             rest -= amount
         if not lines:
             return None
-        interest, current = Decimal(0), Decimal(0)
+        interest, current, exchange = Decimal(0), Decimal(0), rest
         for portion in open_.portions:
             amount = open_.get_company_rest(portion)
+            exchange -= amount
             if portion.nature != 'principal':
                 interest += amount
             elif portion.instalment.kind == 'current_account':
                 current += amount
         credits = self._get_debits(
-            rest - interest - current, self.quantity - settled)
+            rest - interest - current - exchange, self.quantity - settled)
         credits += [
             (self.account_interest, interest),
             (self.account_current, current),
             ]
+        if exchange:
+            credits.append((self._get_exchange_account(exchange), exchange))
         move = self._get_move(date)
         move.lines = lines + [
             self._get_line(account, -amount)
             for account, amount in credits if amount]
         return move
+
+    def _get_exchange_account(self, amount):
+        "Return the account credited with the exchange, or debited if negative"
+        pool = Pool()
+        Configuration = pool.get('account.configuration')
+        name = 'credit' if amount > 0 else 'debit'
+        account = Configuration(1).get_multivalue(
+            f'currency_exchange_{name}_account', company=self.company.id)
+        if not account:
+            raise AccountMissing(gettext(
+                    'account.msg_reconciliation_currency_exchange_'
+                    f'{name}_account_missing',
+                    company=self.company.rec_name))
+        return account
 
     @classmethod
     def _terminate_shares(cls, settled, date):
