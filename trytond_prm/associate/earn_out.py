@@ -6,7 +6,7 @@ from trytond.i18n import gettext
 from trytond.model import ModelView, fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
-from trytond.pyson import Eval
+from trytond.pyson import Bool, Eval
 from trytond.transaction import Transaction
 from trytond.wizard import Button, StateTransition, StateView, Wizard
 
@@ -16,6 +16,25 @@ from .exceptions import BuybackEarnOutError
 
 class Buyback(metaclass=PoolMeta):
     __name__ = 'prm.buyback'
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        cls._buttons.update({
+                # The next step when nothing else is open
+                'fix_earn_out_wizard': {
+                    'invisible': (
+                        (Eval('state') != 'running')
+                        | Bool(Eval('next_due_date'))),
+                    'icon': 'tryton-forward',
+                    'depends': ['state', 'next_due_date'],
+                    },
+                })
+
+    @classmethod
+    @ModelView.button_action('prm.wizard_buyback_fix_earn_out')
+    def fix_earn_out_wizard(cls, buybacks):
+        pass
 
     def fix_earn_out(
             self, date, due_date, amount, instalment=None, description=None,

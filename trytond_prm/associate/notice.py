@@ -7,7 +7,7 @@ from trytond.i18n import gettext
 from trytond.model import ModelSQL, ModelView, fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
-from trytond.pyson import Eval
+from trytond.pyson import Bool, Date, Eval
 from trytond.wizard import (
     Button, StateReport, StateTransition, StateView, Wizard)
 
@@ -62,10 +62,43 @@ class Buyback(metaclass=PoolMeta):
         help="The notices to pay what is overdue.")
 
     @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        default = (
+            (Eval('state') != 'running')
+            | (Eval('route') == 'third_party')
+            | Bool(Eval('accelerated_on'))
+            | ~(Eval('next_due_date', dt.date.max) < Date()))
+        depends = [
+            'state', 'route', 'accelerated_on', 'next_due_date', 'notices']
+        cls._buttons.update({
+                'give_notice_wizard': {
+                    'invisible': default | Bool(Eval('notices')),
+                    'icon': 'tryton-warning',
+                    'depends': depends,
+                    },
+                'accelerate_wizard': {
+                    'invisible': default | ~Bool(Eval('notices')),
+                    'icon': 'tryton-forward',
+                    'depends': depends,
+                    },
+                })
+
+    @classmethod
     def copy(cls, buybacks, default=None):
         default = default.copy() if default is not None else {}
         default.setdefault('notices')
         return super().copy(buybacks, default=default)
+
+    @classmethod
+    @ModelView.button_action('prm.wizard_buyback_give_notice')
+    def give_notice_wizard(cls, buybacks):
+        pass
+
+    @classmethod
+    @ModelView.button_action('prm.wizard_buyback_accelerate')
+    def accelerate_wizard(cls, buybacks):
+        pass
 
     def _get_notice(self, date):
         "Return the formal notice of the date or None"
