@@ -41,9 +41,9 @@ class Buyback(metaclass=PoolMeta):
             document=None, document_name=None):
         """Set the amount of an earn-out once it is known and post it
 
-        The amount is in the currency of the buyback, 0 if nothing is owed. Without instalment a
-        new one is added. The entry is at the date; a former amount that
-        nothing pays is reversed.
+        The amount is in the currency of the buyback, 0 if nothing is owed.
+        Without instalment a new one is added. The entry is at the date; a
+        former amount that nothing pays is reversed.
         """
         pool = Pool()
         Amendment = pool.get('prm.buyback.amendment')
