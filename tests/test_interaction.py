@@ -516,7 +516,9 @@ class InteractionTestCase(SharedMixin, unittest.TestCase):
         "The open interactions pass to the new manager with a trace"
         pool = Pool()
         Interaction = pool.get('prm.interaction')
+        ModelData = pool.get('ir.model.data')
         Partner = pool.get('prm.partner')
+        User = pool.get('res.user')
         company = get_company()
         with set_company(company):
             a, b, c = [create_employee(company, n) for n in 'ABC']
@@ -524,26 +526,38 @@ class InteractionTestCase(SharedMixin, unittest.TestCase):
             activate([partner])
             date = TODAY - 10 * DAY
             noon = dt.datetime.combine(date, dt.time(12))
-            overdue, open_, colleague, done, cancelled = create_interactions(
-                *[{
+            (overdue, open_, colleague, done, cancelled,
+                private) = create_interactions(*[{
                         'partner': partner.id,
                         'date': d,
                         'employee': e.id,
-                        } for d, e in [
-                        (noon - 5 * DAY, a),
-                        (noon + 20 * DAY, a),
-                        (noon + 20 * DAY, c),
-                        (noon - 5 * DAY, a),
-                        (noon + 5 * DAY, a)]],
+                        'private': p,
+                        } for d, e, p in [
+                        (noon - 5 * DAY, a, False),
+                        (noon + 20 * DAY, a, False),
+                        (noon + 20 * DAY, c, False),
+                        (noon - 5 * DAY, a, False),
+                        (noon + 5 * DAY, a, False),
+                        (noon + 5 * DAY, a, True)]],
                 party=partner.party.id)
             Interaction.do([done])
             Interaction.cancel([cancelled])
+            director, = User.create([{
+                        'name': "Director",
+                        'login': 'director',
+                        'companies': [('add', [company.id])],
+                        'company': company.id,
+                        'groups': [('add', [ModelData.get_id(
+                                        'prm', 'group_prm_manager')])],
+                        }])
 
-            Partner.handover([partner], b, date=date)
+            # The director does not see what is private but passes it
+            with Transaction().set_user(director.id), check_access():
+                Partner.handover([Partner(partner.id)], b, date=date)
 
             for interaction, employee in [
                     (overdue, b), (open_, b), (colleague, c), (done, a),
-                    (cancelled, a)]:
+                    (cancelled, a), (private, b)]:
                 self.assertEqual(
                     Interaction(interaction.id).employee, employee)
             transfer, = Interaction(open_.id).transfers

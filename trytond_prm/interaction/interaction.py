@@ -535,12 +535,14 @@ class Interaction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
             }
 
     @classmethod
+    @without_check_access
     def follow_handovers(cls, handovers, employee, date):
         """Pass the open interactions of the former managers to the employee
 
         handovers is a list of the partner, its former manager and the last
         day of the new one or None. The interactions planned from the date
         to that day pass; those planned before pass if the date has come.
+        The private ones, which the user may not see, pass too.
         """
         pool = Pool()
         Date = pool.get('ir.date')
