@@ -32,3 +32,16 @@ class Erase(metaclass=PoolMeta):
             raise EraseError(gettext('prm.msg_concession_erase_party',
                     party=party.rec_name,
                     company=company.rec_name))
+
+    def to_erase(self, party_id):
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Log = pool.get('prm.concession.log')
+        return super().to_erase(party_id) + [
+            (Concession, [('party', '=', party_id)], True,
+                ['description', 'note'],
+                [None, None]),
+            (Log, [('concession.party', '=', party_id)], True,
+                ['note'],
+                [None]),
+            ]
