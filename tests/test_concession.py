@@ -185,6 +185,13 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         concession.on_change_date()
         self.assertEqual(concession.imputation_date, old)
 
+        # From the form of an invoice
+        with Transaction().set_context(concession_invoice=invoice.id):
+            self.assertEqual(Concession.default_invoice(), invoice.id)
+        draft = self.two_rates(setup, post=False)
+        with Transaction().set_context(concession_invoice=draft.id):
+            self.assertIsNone(Concession.default_invoice())
+
     @with_setup
     def test_credit_note(self, setup):
         "A credit note shares the amount over accounts and taxes"
@@ -582,10 +589,21 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
         self.assertEqual(len(again.lines), 4)
         self.assertEqual([a for _, a in self.booked()], [D('100'), D(0)])
 
+        # As does the full credit of a paid invoice
+        credit, = Invoice.credit([setup.pay(again)])
+        with Transaction().set_context(_skip_warnings=True):
+            Invoice.post([Invoice(credit.id)])
+        self.assertIsNone(Concession(concession.id).consumed_date)
+        last = self.two_rates(setup)
+        self.assertEqual(len(last.lines), 4)
+        self.assertEqual(
+            Concession(concession.id).consumed_date, setup.today)
+        self.assertEqual([a for _, a in self.booked()], [D('100'), D(0)])
+
         # The cancellation of the gesture charges it
         Concession.cancel([Concession(concession.id)])
         concession = Concession(concession.id)
-        charge, = {*concession.results} - {invoice, again}
+        charge, = {*concession.results} - {invoice, again, last}
         self.assertEqual(
             [charge.state, charge.untaxed_amount, charge.tax_amount],
             ['posted', D('100'), D('15.16')])
@@ -1185,10 +1203,30 @@ class ConcessionTestCase(SetupMixin, unittest.TestCase):
     def test_erase(self, setup):
         "A party with an open gesture can not be erased"
         pool = Pool()
+        Attachment = pool.get('ir.attachment')
+        Concession = pool.get('prm.concession')
         Erase = pool.get('party.erase', type='wizard')
-        setup.concession('10')
+        concession = setup.concession('10')
         setup.party.active = False
         setup.party.save()
         session_id, _, _ = Erase.create()
+        erase = Erase(session_id)
         with self.assertRaisesRegex(UserError, "open commercial gestures"):
-            Erase(session_id).check_erase(setup.party)
+            erase.check_erase(setup.party)
+
+        # Nothing personal is left of the closed ones
+        Concession.write([concession], {
+                'description': "Ill in May", 'note': "He insisted"})
+        Concession.cancel([Concession(concession.id)])
+        Attachment.create([{
+                    'name': "Letter", 'resource': str(concession),
+                    'data': b"Ill"}])
+        erase.ask.party = setup.party
+        erase.transition_erase()
+        clear_cache()
+        concession = Concession(concession.id)
+        self.assertEqual(
+            [concession.description] + [l.note for l in concession.logs],
+            [None, None])
+        self.assertEqual(concession.amount, D('10'))
+        self.assertFalse(Attachment.search([]))

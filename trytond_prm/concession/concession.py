@@ -375,6 +375,21 @@ class Concession(
         return cls.default_date()
 
     @classmethod
+    def default_invoice(cls):
+        "Return the customer invoice from which the gesture is created"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        invoices = Invoice.search([
+                ('id', '=', Transaction().context.get(
+                        'concession_invoice', -1)),
+                ('type', '=', 'out'),
+                ('state', 'in', ['posted', 'paid']),
+                ('untaxed_amount', '>', 0),
+                ])
+        if invoices:
+            return invoices[0].id
+
+    @classmethod
     def default_kind(cls):
         return 'credit_note'
 
@@ -1664,7 +1679,8 @@ class Concession(
         for company, c_results in groupby(
                 results, key=lambda r: r.concession.company):
             with Transaction().set_context(
-                    company=company.id, _skip_warnings=True):
+                    company=company.id, _skip_warnings=True,
+                    _concession_take_back=True):
                 today = Date.today()
                 charged, charges = [], []
                 for result in c_results:

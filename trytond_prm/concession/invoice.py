@@ -177,6 +177,7 @@ class Invoice(metaclass=PoolMeta):
         cls._check_credited(invoices)
         cls._consume_discounts(invoices)
         super()._post(invoices)
+        cls._give_back_discounts(invoices)
 
     @classmethod
     def _consume_discounts(cls, invoices):
@@ -249,6 +250,38 @@ class Invoice(metaclass=PoolMeta):
             Concession.write(*chain(*(
                         (concessions, {'consumed_date': date})
                         for date, concessions in consumed.items())))
+
+    @classmethod
+    def _give_back_discounts(cls, invoices):
+        """Let the discounts which the invoices credit wait again
+
+        Only those that are credited as a whole: the customer would else
+        never get them.
+        """
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Line = pool.get('account.invoice.line')
+        if Transaction().context.get('_concession_take_back'):
+            return
+        discounts = {
+            l.origin: l.invoice for l in Line.browse([
+                    l.origin.id for i in invoices for l in i.line_lines
+                    if isinstance(l.origin, Line)])
+            if isinstance(l.origin, Concession)}
+        if not discounts:
+            return
+        remaining = cls.get_creditable_lines(
+            cls.browse(list(set(discounts.values()))))
+        Concession.write([
+                c for c in Concession.browse(list(discounts))
+                if c.kind == 'discount' and c.state == 'granted'
+                and c.consumed_date
+                and (c.discount_on != 'invoice' or not c.invoice)
+                and not any(
+                    a for l, a in remaining[discounts[c]].items()
+                    if l.origin == c)], {
+                'consumed_date': None,
+                })
 
     def _credit(self, **values):
         credit = super()._credit(**values)
