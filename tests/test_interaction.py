@@ -682,6 +682,9 @@ class InteractionTestCase(SharedMixin, unittest.TestCase):
             partner, = create_partners(company)
             destination, = create_parties(name="Destination")
             interaction, = create_interactions({'party': partner.party.id})
+            own, before = create_interactions(
+                {'date': NOW}, {'date': dt.datetime(2019, 12, 31)},
+                party=destination.id)
             session = Session()
             session.save()
             wizard = Replace(session.id)
@@ -689,12 +692,15 @@ class InteractionTestCase(SharedMixin, unittest.TestCase):
             wizard.ask.destination = destination
             wizard.check_similarity = lambda: None
             wizard.transition_replace()
+            Transaction().counter += 1
             self.assertEqual(
-                Interaction.search([
-                        ('party', '=', destination.id),
-                        ('partner.party', '=', destination.id),
-                        ]),
-                [interaction])
+                set(Interaction.search([
+                            ('party', '=', destination.id),
+                            ('partner', '=', partner.id),
+                            ('partner.party', '=', destination.id),
+                            ])),
+                {interaction, own})
+            self.assertIsNone(Interaction(before.id).partner)
 
     @with_transaction()
     def test_erase(self):

@@ -14,6 +14,14 @@ class Replace(metaclass=PoolMeta):
             ('prm.concession', 'party'),
             ]
 
+    def transition_replace(self):
+        pool = Pool()
+        Concession = pool.get('prm.concession')
+        Partner = pool.get('prm.partner')
+        result = super().transition_replace()
+        Partner.take_in(self.ask.destination, Concession)
+        return result
+
 
 class Erase(metaclass=PoolMeta):
     __name__ = 'party.erase'

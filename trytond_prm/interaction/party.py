@@ -33,6 +33,14 @@ class Replace(metaclass=PoolMeta):
             ('prm.interaction', 'party'),
             ]
 
+    def transition_replace(self):
+        pool = Pool()
+        Interaction = pool.get('prm.interaction')
+        Partner = pool.get('prm.partner')
+        result = super().transition_replace()
+        Partner.take_in(self.ask.destination, Interaction)
+        return result
+
 
 class Erase(metaclass=PoolMeta):
     __name__ = 'party.erase'

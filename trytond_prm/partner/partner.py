@@ -712,6 +712,25 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
         """
 
     @classmethod
+    def take_in(cls, party, Model):
+        """Give the records of the party to the partner it is at their date
+
+        Those that have already a partner keep it.
+        """
+        cursor = Transaction().connection.cursor()
+        table = Model.__table__()
+        for partner in cls.search([('party', '=', party.id)]):
+            where = (
+                (table.party == party.id)
+                & (table.company == partner.company.id)
+                & (table.partner == Null)
+                & (table.date >= partner.start_date))
+            if partner.state == 'ended':
+                where &= table.date < partner.end_date + dt.timedelta(days=1)
+            cursor.execute(*table.update(
+                    [table.partner], [partner.id], where=where))
+
+    @classmethod
     @ModelView.button
     @Workflow.transition('onboarding')
     def onboard(cls, partners):
