@@ -1051,6 +1051,15 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
                 f'You can not modify nor delete "{amendment.rec_name}" of '
                 '"Buyback Amendment" but only add its document, once. Make a '
                 'new one instead.')
+        buyback.document = b'agreement'
+        buyback.save()
+        for name in ['document', 'document_id']:
+            with self.assertRaises(AccessError) as cm:
+                buyback.write([buyback], {name: None})
+            self.assertRegex(
+                cm.exception.message,
+                'You can not modify the field "Signed Document.*" of the '
+                f'buyback "{buyback.rec_name}" in its state.')
         with check_access(), self.assertRaises(WorkflowAccessError):
             amendment.lines[0].write(
                 [amendment.lines[0]], {'new_interest': Decimal(0)})

@@ -986,7 +986,8 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                             buyback=buyback.rec_name))
         elif mode == 'write':
             names = values.keys() & (_TERMS | _SETTINGS)
-            documents = values.keys() & {'document', 'document_name'}
+            documents = values.keys() & {
+                'document', 'document_name', 'document_id'}
             if (not (names or documents)
                     or Transaction().context.get('_buyback_amendment')):
                 return
