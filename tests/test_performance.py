@@ -1901,6 +1901,8 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
             march = pool.get('prm.smoothing').search([
                     ('date', '=', date('2024-03-01'))])[0]
             self.assertEqual(list(march.actions), [offer, fair])
+            credit, = Invoice.credit(invoices[:1])
+            self.assertEqual(credit.plan_action, fair)
             fair.why = "No time"
             fair.expected_revenue = D(200)
             fair.save()

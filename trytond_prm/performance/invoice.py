@@ -41,6 +41,11 @@ class Invoice(metaclass=PoolMeta):
                 where=(t.type == 'out')
                 & t.state.in_(['posted', 'paid', 'cancelled'])))
 
+    def _credit(self, **values):
+        credit = super()._credit(**values)
+        credit.plan_action = self.plan_action
+        return credit
+
 
 class MoveLine(metaclass=PoolMeta):
     __name__ = 'account.move.line'
