@@ -241,7 +241,10 @@ class Buyback(NumberedMixin, metaclass=PoolMeta):
         'prm.buyback.range', 'buyback', "Other Numbers",
         states={
             'readonly': ~Eval('state').in_(['draft', 'announced']),
-            'invisible': ~Eval('numbered'),
+            'invisible': (
+                ~Eval('numbered')
+                | (~Eval('state').in_(['draft', 'announced'])
+                    & ~Bool(Eval('ranges')))),
             },
         help="The numbers of the shares that do not follow the first ones.")
 

@@ -308,7 +308,9 @@ class ShareTransaction(
         'prm.share.transaction.range', 'transaction', "Other Numbers",
         states={
             'readonly': _derived['readonly'],
-            'invisible': ~Eval('numbered'),
+            'invisible': (
+                ~Eval('numbered')
+                | ((Eval('state') != 'draft') & ~Bool(Eval('ranges')))),
             },
         help="The numbers of the shares that do not follow the first ones.")
     origin = fields.Reference(
