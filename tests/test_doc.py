@@ -17,7 +17,11 @@ def setup(test):
     from trytond.modules.company.tests.tools import create_company, get_company
     from trytond.tests.tools import activate_modules
 
-    config = activate_modules('prm', create_company)
+    from trytond.modules.prm.tests.tools import ALL_MODULES
+
+    # The other database is there for the scenarios
+    config = activate_modules(
+        ALL_MODULES if 'examples' in test.name else 'prm', create_company)
     test.globs.update(
         Model=Model,
         Report=Report,

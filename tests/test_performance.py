@@ -16,6 +16,7 @@ from trytond.modules.account_invoice.tests import set_invoice_sequences
 from trytond.modules.company.tests import (
     create_company, create_employee, set_company)
 from trytond.modules.currency.tests import add_currency_rate, create_currency
+from trytond.modules.prm.trytond_prm.exceptions import WorkflowAccessError
 from trytond.modules.prm.trytond_prm.performance.exceptions import (
     ActionStopError, PlanAccessError, RevenueShareError, SeasonalityError,
     TargetValidationError, TeamMemberOverlapError)
@@ -1325,6 +1326,7 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                         *map(count, [
                                 create, spread, search, read, action, plan,
                                 read_action, smoothing]), *buttons])
+                Plan.run(plans)
                 Action.restart(actions)
                 Action.delete(actions)
                 Plan.write(plans, {'state': 'draft'})
@@ -1463,6 +1465,19 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
             parent = Target(parent.id)
             self.assertEqual(parent.children_target, D('90.01'))
             self.assertEqual(parent.children_gap, D('-9.99'))
+            self.assertEqual(parent.children_outside, 0)
+            # 8.33 less 3.33 + 4.17 in January
+            january = parent.lines[0]
+            self.assertEqual(january.children_amount, D('7.50'))
+            self.assertEqual(january.children_gap, D('-0.83'))
+            later = create_target(
+                company, '30', '2024-11-01', '2025-01-31',
+                scope='employee', employee=employees[0], parent=parent)
+            parent = Target(parent.id)
+            self.assertEqual(parent.children_target, D('120.01'))
+            self.assertEqual(parent.children_outside, D('10.00'))
+            Target.delete([later])
+            parent = Target(parent.id)
 
             renewed = Target.renew([parent, *children], D('0.1'))
             self.assertEqual(
@@ -1804,13 +1819,56 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
             with self.assertRaisesRegex(
                     PlanAccessError, 'To delete the action "Guide"'):
                 Action.delete([guide])
+            self.assertIsNone(extranet.decision)
+            self.assertEqual(guide.decision, 'drop')
             Action.restart([extranet])
             self.assertEqual(extranet.state, 'planned')
-            self.assertIsNone(extranet.stopped_date)
+            self.assertEqual(extranet.decision, 'restart')
+            self.assertEqual(extranet.decision_date, dt.date.today())
+            self.assertEqual(extranet.stopped_date, dt.date.today())
+            # The date of the time before is not the one of this time
+            Action.write([extranet], {
+                    'stopped_date': date('2024-03-31'),
+                    'due_date': date('2024-12-31'),
+                    })
+            Action.shelve([extranet])
+            self.assertEqual(extranet.stopped_date, dt.date.today())
+            self.assertIsNone(extranet.decision)
+            with check_access(), self.assertRaisesRegex(
+                    WorkflowAccessError, '"Decision"'):
+                Action.write([extranet], {'decision': 'drop'})
+            late, = Action.create([{
+                        'plan': plan.id,
+                        'name': "Late",
+                        'due_date': date('2024-12-31'),
+                        }])
+            self.assertTrue(late.late)
+
             Plan.close([plan])
+            late = Action(late.id)
+            self.assertFalse(late.late)
+            self.assertIsNone(late.agenda)
+            self.assertEqual(Action.search([('late', '=', True)]), [])
+            closed = 'The plan "PAC" is closed.'
+            for change in [
+                    lambda: Action.write([fair], {'cost': D(1)}),
+                    lambda: Action.create([{
+                                'plan': plan.id, 'name': "New"}]),
+                    lambda: Action.delete([late]),
+                    lambda: Action.do([late]),
+                    lambda: Action.abandon([late]),
+                    lambda: Action.restart([extranet])]:
+                with self.assertRaisesRegex(PlanAccessError, closed):
+                    change()
+            Action.abandon([extranet])
+            self.assertEqual(extranet.state, 'abandoned')
+            self.assertEqual(extranet.decision, 'drop')
             copy, = Plan.copy([plan])
             self.assertEqual(copy.state, 'draft')
             self.assertEqual({a.state for a in copy.actions}, {'planned'})
+            self.assertEqual({a.decision for a in copy.actions}, {None})
+            with self.assertRaisesRegex(PlanAccessError, closed):
+                Action.write(copy.actions[:1], {'plan': plan.id})
 
     @with_transaction()
     def test_agenda(self):

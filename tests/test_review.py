@@ -28,6 +28,7 @@ from trytond.modules.prm.trytond_prm.review.exceptions import (
     ReviewRateError, ReviewRecipientError)
 from trytond.modules.prm.trytond_prm.review.review import FIGURES
 from trytond.pool import Pool
+from trytond.pyson import PYSONDecoder
 from trytond.tests.test_tryton import activate_module, with_transaction
 from trytond.transaction import Transaction, check_access
 
@@ -239,6 +240,26 @@ class ReviewTestCase(unittest.TestCase):
             self.assertEqual(month.tension_staff, D('0.4'))
             self.assertEqual(month.tension_customer, D('0.3333'))
             self.assertEqual(month.tension_partner, None)
+
+            # What is empty is not drawn at zero, the staff not at all
+            Month = Pool().get('prm.review.month')
+            View = Pool().get('ir.ui.view')
+            view, = View.search([
+                    ('model', '=', 'prm.review.month'),
+                    ('name', '=', 'review_month_graph_tension'),
+                    ])
+            tree = etree.fromstring(Month.fields_view_get(view.id)['arch'])
+            domains = {
+                f.get('name'): f.get('domain')
+                for f in tree.findall('y/field')}
+            self.assertEqual(
+                domains.keys(),
+                {'tension', 'tension_customer', 'tension_partner'})
+            self.assertEqual(
+                {n: PYSONDecoder({n: getattr(month, n)}).decode(d)
+                    for n, d in domains.items()},
+                {'tension': True, 'tension_customer': True,
+                    'tension_partner': False})
 
     @with_transaction()
     def test_tension_staff(self):

@@ -18,6 +18,7 @@ from trytond.pyson import Eval, If, PYSONEncoder
 from trytond.transaction import Transaction
 from trytond.wizard import StateAction, Wizard
 
+from ..model import WorkflowAccessMixin
 from ..tools import sql_exact, sql_ratio, sql_sum, to_decimal
 from .exceptions import ActionStopError, PlanAccessError
 from .smoothing import smoothing
@@ -26,7 +27,7 @@ _in = fields.SQL_OPERATORS['in']
 _WEEK = dt.timedelta(days=7)
 
 
-class Plan(Workflow, ModelSQL, ModelView):
+class Plan(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     __name__ = 'prm.plan'
     __string__ = "Sales Action Plan"
 
@@ -309,6 +310,10 @@ class Plan(Workflow, ModelSQL, ModelView):
             'objectives'}
 
     @classmethod
+    def _workflow_fields(cls):
+        return super()._workflow_fields() | {'approved_by', 'last_meeting'}
+
+    @classmethod
     def copy(cls, plans, default=None):
         default = default.copy() if default is not None else {}
         for name in ['approved_by', 'last_meeting', 'targets']:
@@ -356,16 +361,23 @@ class Plan(Workflow, ModelSQL, ModelView):
         pass
 
 
-class PlanAction(Workflow, ModelSQL, ModelView):
+class PlanAction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     __name__ = 'prm.plan.action'
     __string__ = "Sales Action"
 
     _states = {
-        'readonly': Eval('state').in_(['done', 'shelved', 'abandoned']),
+        'readonly': (
+            Eval('state').in_(['done', 'shelved', 'abandoned'])
+            | Eval('plan_closed', False)),
+        }
+    _result_states = {
+        'readonly': Eval('plan_closed', False),
         }
 
     plan = fields.Many2One(
         'prm.plan', "Plan", required=True, ondelete='CASCADE', states=_states)
+    plan_closed = fields.Function(
+        fields.Boolean("Plan Closed"), 'on_change_with_plan_closed')
     company = fields.Function(
         fields.Many2One('company.company', "Company"),
         'on_change_with_company', searcher='search_company')
@@ -419,6 +431,7 @@ class PlanAction(Workflow, ModelSQL, ModelView):
         domain=['OR', ('budget', '=', None), ('budget', '>=', 0)])
     cost = Monetary(
         "Cost", currency='currency', digits='currency',
+        states=_result_states,
         domain=['OR', ('cost', '=', None), ('cost', '>=', 0)],
         help="What the action has cost so far, typed by the employee in "
         "charge.")
@@ -429,6 +442,7 @@ class PlanAction(Workflow, ModelSQL, ModelView):
             ('expected_revenue', '=', None), ('expected_revenue', '>=', 0)])
     actual_revenue = Monetary(
         "Actual Revenue", currency='currency', digits='currency',
+        states=_result_states,
         help="What the action has brought so far, typed by the employee in "
         "charge.")
     invoices = fields.One2Many(
@@ -467,7 +481,7 @@ class PlanAction(Workflow, ModelSQL, ModelView):
             "has not brought."),
         'on_change_with_deferred_revenue')
     hours_spent = fields.Numeric(
-        "Hours Spent", digits=(16, 2),
+        "Hours Spent", digits=(16, 2), states=_result_states,
         domain=['OR', ('hours_spent', '=', None), ('hours_spent', '>=', 0)],
         help="The hours worked on the action so far, typed by the employee "
         "in charge.")
@@ -484,14 +498,16 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     why = fields.Text(
         "Why",
         states={
-            'readonly': Eval('state') == 'done',
+            'readonly': (
+                (Eval('state') == 'done') | Eval('plan_closed', False)),
             'required': Eval('state').in_(['shelved', 'abandoned']),
             },
         help="Why the action is shelved or abandoned.")
     stopped_date = fields.Date(
         "Stopped On",
         states={
-            'readonly': Eval('state') == 'done',
+            'readonly': (
+                (Eval('state') == 'done') | Eval('plan_closed', False)),
             'required': Eval('state').in_(['shelved', 'abandoned']),
             },
         help="When the action was shelved or abandoned; "
@@ -499,11 +515,32 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     done_date = fields.Date(
         "Done On",
         states={
-            'readonly': Eval('state').in_(['shelved', 'abandoned']),
+            'readonly': (
+                Eval('state').in_(['shelved', 'abandoned'])
+                | Eval('plan_closed', False)),
             'required': Eval('state') == 'done',
             },
         help="When the action was done; "
         "today when it is empty at that moment.")
+    decision = fields.Selection([
+            (None, ""),
+            ('restart', "Restart"),
+            ('drop', "Drop"),
+            ], "Decision", readonly=True, sort=False,
+        states={
+            'invisible': ~Eval('decision'),
+            },
+        help="What was decided on the unfinished action.")
+    decision_date = fields.Date(
+        "Decided On", readonly=True,
+        states={
+            'invisible': ~Eval('decision'),
+            })
+    decided_by = fields.Many2One(
+        'company.employee', "Decided By", readonly=True, ondelete='RESTRICT',
+        states={
+            'invisible': ~Eval('decision'),
+            })
     state = fields.Selection([
             ('planned', "Planned"),
             ('running', "Running"),
@@ -519,7 +556,7 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     calendar_color = fields.Function(
         fields.Char("Color"), 'on_change_with_calendar_color')
 
-    del _states
+    del _states, _result_states
 
     @classmethod
     def __setup__(cls):
@@ -554,30 +591,40 @@ class PlanAction(Workflow, ModelSQL, ModelView):
             }
         cls._buttons.update({
                 'run': {
-                    'invisible': ~Eval('state').in_(['planned', 'done']),
-                    'depends': ['state'],
+                    'invisible': (
+                        ~Eval('state').in_(['planned', 'done'])
+                        | Eval('plan_closed', False)),
+                    'depends': ['state', 'plan_closed'],
                     'icon': If(Eval('state') == 'done',
                         'tryton-back', 'tryton-launch'),
                     },
                 'do': {
-                    'invisible': ~Eval('state').in_(['planned', 'running']),
-                    'depends': ['state'],
+                    'invisible': (
+                        ~Eval('state').in_(['planned', 'running'])
+                        | Eval('plan_closed', False)),
+                    'depends': ['state', 'plan_closed'],
                     'icon': 'tryton-ok',
                     },
                 'shelve': {
-                    'invisible': ~Eval('state').in_(['planned', 'running']),
-                    'depends': ['state'],
+                    'invisible': (
+                        ~Eval('state').in_(['planned', 'running'])
+                        | Eval('plan_closed', False)),
+                    'depends': ['state', 'plan_closed'],
                     'icon': 'tryton-archive',
                     },
                 'abandon': {
-                    'invisible': ~Eval('state').in_(
-                        ['planned', 'running', 'shelved']),
-                    'depends': ['state'],
+                    'invisible': ~(
+                        (Eval('state') == 'shelved')
+                        | (Eval('state').in_(['planned', 'running'])
+                            & ~Eval('plan_closed', False))),
+                    'depends': ['state', 'plan_closed'],
                     'icon': 'tryton-cancel',
                     },
                 'restart': {
-                    'invisible': ~Eval('state').in_(['shelved', 'abandoned']),
-                    'depends': ['state'],
+                    'invisible': (
+                        ~Eval('state').in_(['shelved', 'abandoned'])
+                        | Eval('plan_closed', False)),
+                    'depends': ['state', 'plan_closed'],
                     'icon': 'tryton-back',
                     },
                 })
@@ -605,6 +652,10 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     @classmethod
     def search_company(cls, name, clause):
         return [('plan.' + clause[0], *clause[1:])]
+
+    @fields.depends('plan', '_parent_plan.state')
+    def on_change_with_plan_closed(self, name=None):
+        return bool(self.plan and self.plan.state == 'closed')
 
     @fields.depends('plan', '_parent_plan.currency')
     def on_change_with_currency(self, name=None):
@@ -733,6 +784,7 @@ class PlanAction(Workflow, ModelSQL, ModelView):
         Date = pool.get('ir.date')
         return bool(
             self.state in {'planned', 'running'}
+            and self.plan.state != 'closed'
             and self.due_date and self.due_date < Date.today())
 
     @classmethod
@@ -742,10 +794,12 @@ class PlanAction(Workflow, ModelSQL, ModelView):
         _, operator, value = clause
         late = [
             ('state', 'in', ['planned', 'running']),
+            ('plan.state', '!=', 'closed'),
             ('due_date', '<', Date.today()),
             ]
         not_late = ['OR',
             ('state', 'not in', ['planned', 'running']),
+            ('plan.state', '=', 'closed'),
             ('due_date', '=', None),
             ('due_date', '>=', Date.today()),
             ]
@@ -769,7 +823,8 @@ class PlanAction(Workflow, ModelSQL, ModelView):
         table = cls.__table__()
         plan = Plan.__table__()
         today = Date.today()
-        open_ = table.state.in_(['planned', 'running'])
+        open_ = (
+            table.state.in_(['planned', 'running']) & (plan.state != 'closed'))
         agenda = Case(
             (open_ & (table.due_date < today), 'late'),
             (open_ & (table.due_date <= today + _WEEK), 'due'),
@@ -820,8 +875,19 @@ class PlanAction(Workflow, ModelSQL, ModelView):
 
     @classmethod
     def check_modification(cls, mode, actions, values=None, external=False):
+        pool = Pool()
+        Plan = pool.get('prm.plan')
         super().check_modification(
             mode, actions, values=values, external=external)
+        if mode != 'write' or values.keys() - cls._decision_fields():
+            plans = {a.plan for a in actions}
+            if mode == 'write' and values.get('plan'):
+                plans.add(Plan(values['plan']))
+            for plan in plans:
+                if plan.state == 'closed':
+                    raise PlanAccessError(gettext(
+                            'prm.msg_plan_write_closed',
+                            plan=plan.rec_name))
         if mode == 'delete':
             for action in actions:
                 if action.state != 'planned':
@@ -830,27 +896,77 @@ class PlanAction(Workflow, ModelSQL, ModelView):
                             action=action.rec_name))
 
     @classmethod
+    def _decision_fields(cls):
+        "The fields that change even once the plan is closed"
+        return {'state', 'decision', 'decision_date', 'decided_by'}
+
+    @classmethod
+    def _workflow_fields(cls):
+        return super()._workflow_fields() | cls._decision_fields()
+
+    @classmethod
     def copy(cls, actions, default=None):
         default = default.copy() if default is not None else {}
         for name in [
                 'cost', 'actual_revenue', 'hours_spent', 'why', 'invoices',
-                'stopped_date', 'done_date']:
+                'stopped_date', 'done_date', 'decision', 'decision_date',
+                'decided_by']:
             default.setdefault(name, None)
         return super().copy(actions, default=default)
 
     @classmethod
     def _fill_date(cls, actions, field):
         "Set today, at the company, on the actions without the date"
+        for today, sub_actions in cls._by_today(
+                a for a in actions if not getattr(a, field)):
+            cls.write(sub_actions, {field: today})
+
+    @classmethod
+    def _by_today(cls, actions):
+        "Return the pairs of the day at the company and of its actions"
         pool = Pool()
         Date = pool.get('ir.date')
         by_company = defaultdict(list)
         for action in actions:
-            if not getattr(action, field):
-                by_company[action.company].append(action)
+            by_company[action.company].append(action)
         for company, actions in by_company.items():
             with Transaction().set_context(company=company.id):
-                today = Date.today()
-            cls.write(actions, {field: today})
+                yield Date.today(), actions
+
+    @classmethod
+    def _stop(cls, actions, state, decision=None):
+        "Set the state and the decision with the day it happens"
+        for today, sub_actions in cls._by_today(actions):
+            values = cls._decision_values(decision, today)
+            dated, undated = [], []
+            for action in sub_actions:
+                date = action.stopped_date
+                # The one of the time before, unless it was typed since
+                if action.decision and date and date <= action.decision_date:
+                    date = None
+                (dated if date else undated).append(action)
+            if dated:
+                cls.write(dated, {'state': state, **values})
+            if undated:
+                cls.write(undated, {
+                        'state': state, 'stopped_date': today, **values})
+
+    @classmethod
+    def _decision_values(cls, decision, date):
+        employee = Transaction().context.get('employee')
+        return {
+            'decision': decision,
+            'decision_date': date if decision else None,
+            'decided_by': employee if decision else None,
+            }
+
+    @classmethod
+    def _check_plan(cls, actions):
+        for action in actions:
+            if action.plan_closed:
+                raise PlanAccessError(gettext(
+                        'prm.msg_plan_write_closed',
+                        plan=action.plan.rec_name))
 
     @classmethod
     def _check_why(cls, actions):
@@ -863,33 +979,42 @@ class PlanAction(Workflow, ModelSQL, ModelView):
     @ModelView.button
     @Workflow.transition('running')
     def run(cls, actions):
+        cls._check_plan(actions)
         cls.write(actions, {'state': 'running', 'done_date': None})
 
     @classmethod
     @ModelView.button
     @Workflow.transition('done')
     def do(cls, actions):
+        cls._check_plan(actions)
         cls._fill_date(actions, 'done_date')
 
     @classmethod
     @ModelView.button
     @Workflow.transition('shelved')
     def shelve(cls, actions):
+        cls._check_plan(actions)
         cls._check_why(actions)
-        cls._fill_date(actions, 'stopped_date')
+        cls._stop(actions, 'shelved')
 
     @classmethod
     @ModelView.button
     @Workflow.transition('abandoned')
     def abandon(cls, actions):
+        cls._check_plan([a for a in actions if a.state != 'shelved'])
         cls._check_why(actions)
-        cls._fill_date(actions, 'stopped_date')
+        cls._stop(actions, 'abandoned', decision='drop')
 
     @classmethod
     @ModelView.button
     @Workflow.transition('planned')
     def restart(cls, actions):
-        cls.write(actions, {'state': 'planned', 'stopped_date': None})
+        cls._check_plan(actions)
+        for today, sub_actions in cls._by_today(actions):
+            cls.write(sub_actions, {
+                    'state': 'planned',
+                    **cls._decision_values('restart', today),
+                    })
 
 
 class PlanSmoothing(Wizard):

@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from dateutil.relativedelta import relativedelta
 from dateutil.rrule import MONTHLY, rrule
+from sql.conditionals import Coalesce
 
 from trytond.cache import Cache
 from trytond.i18n import gettext
@@ -17,7 +18,7 @@ from trytond.pyson import Eval, If, PYSONEncoder
 from trytond.transaction import Transaction, without_check_access
 from trytond.wizard import Button, StateAction, StateView, Wizard
 
-from ..tools import sql_sum, to_decimal
+from ..tools import sql_month, sql_sum, to_decimal
 from .exceptions import TargetValidationError
 
 _in = fields.SQL_OPERATORS['in']
@@ -256,6 +257,11 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
             help="The sum of the targets of the children less the target.\n"
             "It is only shown, and empty without children."),
         'get_children')
+    children_outside = fields.Function(Monetary(
+            "Children outside Period", currency='currency', digits='currency',
+            help="What the children have in the months out of the period of "
+            "the target: it does not contribute to it."),
+        'get_children')
     revisions = fields.One2Many(
         'prm.target.revision', 'target', "Revisions",
         help="What the target was before each change.")
@@ -322,7 +328,11 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
 
     @classmethod
     def get_children(cls, targets, names):
+        pool = Pool()
+        Line = pool.get('prm.target.line')
         table = cls.__table__()
+        line = Line.__table__()
+        parent = cls.__table__()
         cursor = Transaction().connection.cursor()
         cursor.execute(*table.select(
                 table.parent, sql_sum(table.target).as_('target'),
@@ -330,6 +340,19 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
                 group_by=[table.parent]))
         totals = {
             parent: to_decimal(total) for parent, total in cursor}
+        outside = {}
+        if 'children_outside' in names:
+            cursor.execute(*table
+                .join(parent, condition=table.parent == parent.id)
+                .join(line, condition=line.target == table.id)
+                .select(
+                    table.parent, sql_sum(line.amount).as_('amount'),
+                    where=_in(table.parent, [t.id for t in targets])
+                    & ((line.date < sql_month(parent.start_date))
+                        | (line.date > parent.end_date)),
+                    group_by=[table.parent]))
+            outside.update(
+                (parent, to_decimal(amount)) for parent, amount in cursor)
         result = {name: dict.fromkeys(map(int, targets)) for name in names}
         for target in targets:
             if target.id not in totals:
@@ -339,6 +362,9 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
                 result['children_target'][target.id] = total
             if 'children_gap' in names:
                 result['children_gap'][target.id] = total - target.target
+            if 'children_outside' in names:
+                result['children_outside'][target.id] = target._round(
+                    outside.get(target.id, Decimal(0)))
         return result
 
     @classmethod
@@ -346,6 +372,8 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
         return super().view_attributes() + [
             ('/tree/field[@name="children_gap"]', 'visual',
                 If(Eval('children_gap', 0) != 0, 'warning', '')),
+            ('/tree/field[@name="children_outside"]', 'visual',
+                If(Eval('children_outside', 0) != 0, 'warning', '')),
             ]
 
     @classmethod
@@ -673,6 +701,16 @@ class TargetLine(ModelSQL, ModelView):
         "Amount", currency='currency', digits='currency', required=True)
     floor = Monetary("Floor", currency='currency', digits='currency')
     stretch = Monetary("Stretch", currency='currency', digits='currency')
+    children_amount = fields.Function(Monetary(
+            "Amount of Children", currency='currency', digits='currency',
+            help="The sum of the amounts of the children for the month."),
+        'get_children')
+    children_gap = fields.Function(Monetary(
+            "Gap of Children", currency='currency', digits='currency',
+            help="The sum of the amounts of the children for the month less "
+            "the amount.\n"
+            "It is only shown, and empty without children."),
+        'get_children')
     currency = fields.Function(
         fields.Many2One('currency.currency', "Currency"),
         'on_change_with_currency')
@@ -692,10 +730,45 @@ class TargetLine(ModelSQL, ModelView):
     def on_change_with_currency(self, name=None):
         return self.target.currency if self.target else None
 
+    @classmethod
+    def get_children(cls, lines, names):
+        pool = Pool()
+        Target = pool.get('prm.target')
+        line, child = cls.__table__(), cls.__table__()
+        target = Target.__table__()
+        cursor = Transaction().connection.cursor()
+        cursor.execute(*line
+            .join(target, condition=target.parent == line.target)
+            .join(child, 'LEFT',
+                condition=(child.target == target.id)
+                & (child.date == line.date))
+            .select(
+                line.id, sql_sum(Coalesce(child.amount, 0)).as_('amount'),
+                where=_in(line.id, [l.id for l in lines]),
+                group_by=[line.id]))
+        totals = {id_: to_decimal(amount) for id_, amount in cursor}
+        result = {name: dict.fromkeys(map(int, lines)) for name in names}
+        for line in lines:
+            if line.id not in totals:
+                continue
+            total = line.target._round(totals[line.id])
+            if 'children_amount' in names:
+                result['children_amount'][line.id] = total
+            if 'children_gap' in names:
+                result['children_gap'][line.id] = total - line.amount
+        return result
+
     def get_rec_name(self, name):
         pool = Pool()
         Lang = pool.get('ir.lang')
         return f"{self.target.rec_name} {Lang.get().strftime(self.date)}"
+
+    @classmethod
+    def view_attributes(cls):
+        return super().view_attributes() + [
+            ('/tree/field[@name="children_gap"]', 'visual',
+                If(Eval('children_gap', 0) != 0, 'warning', '')),
+            ]
 
 
 class TargetSlice(ModelSQL, ModelView):

@@ -18,6 +18,7 @@ from ..model import AmountsMixin
 from ..tools import sql_local_date, sql_month, sql_sum
 
 POPULATIONS = ['customer', 'partner', 'staff']
+TENSIONS = ['tension', *(f'tension_{p}' for p in POPULATIONS)]
 TENSION_LIMIT = -1
 # The least people between whom the sentiment of one can not be told
 STAFF_MINIMUM = 5
@@ -118,6 +119,13 @@ class Figures(ModelSQL):
     @classmethod
     def get_currency(cls, records, name):
         return {r.id: r.company.currency.id for r in records}
+
+    @classmethod
+    def view_attributes(cls):
+        # A graph draws the months without interactions at zero otherwise
+        return super().view_attributes() + [
+            (f'/graph/y/field[@name="{name}"]', 'domain', Eval(name, -1) >= 0)
+            for name in TENSIONS]
 
 
 class Month(AmountsMixin, Figures, ModelView):

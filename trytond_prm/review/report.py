@@ -28,8 +28,8 @@ MONTHS = [
     'imputed_revenue', 'target']
 PHASES = [
     'monthly_gross_revenue', 'monthly_concessions',
-    'monthly_imputed_revenue', 'tension_customer', 'tension_partner',
-    'tension_staff', 'partners_lost']
+    'monthly_imputed_revenue', 'weighted_pipeline', 'interactions',
+    'tension_customer', 'tension_partner', 'tension_staff', 'partners_lost']
 LEDGER = ['ledger_revenue', 'booked_concessions']
 # What the report defines besides the figures, by model
 DEFINITIONS = [
@@ -185,7 +185,10 @@ class ReviewReport(PDFReport):
     def _translated(cls, document, lang):
         "Return the document with its names in the language"
         Action = Pool().get('prm.plan.action')
-        states = dict(Action.fields_get(['state'])['state']['selection'])
+        definitions = Action.fields_get(['state', 'decision'])
+        states, decisions = (
+            dict(definitions[name]['selection'])
+            for name in ['state', 'decision'])
 
         def name(names):
             if not names:
@@ -200,9 +203,10 @@ class ReviewReport(PDFReport):
                 ('concessions', 'reason', name),
                 ('parties', 'end_reason', name),
                 ('unfinished', 'state', states.get),
+                ('unfinished', 'decision', decisions.get),
                 ('next', 'state', states.get)]:
             document = {**document, key: [
-                    {**row, column: translate(row[column])}
+                    {**row, column: translate(row.get(column))}
                     for row in document[key]]}
         return document
 

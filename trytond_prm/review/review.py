@@ -670,7 +670,8 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 ('milestones', cls._document_milestones(companies, end_date)),
                 ('concessions', cls._document_concessions(
                         companies, start_date, end_date)),
-                ('unfinished', cls._document_unfinished(companies, end_date)),
+                ('unfinished', cls._document_unfinished(
+                        companies, start_date, end_date)),
                 ('next', cls._document_next(companies, end_date)),
                 ('pipeline', cls._document_pipeline(companies, start_date)),
                 ('buybacks', cls._document_buybacks(companies, end_date)),
@@ -814,8 +815,9 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         names = [
             'separation', 'phase', 'months', 'monthly_gross_revenue',
             'monthly_concessions', 'monthly_net_revenue',
-            'monthly_imputed_revenue', 'partners_lost', 'tension_customer',
-            'tension_partner', 'tension_staff']
+            'monthly_imputed_revenue', 'partners_lost', 'interactions',
+            'weighted_pipeline', 'tension_customer', 'tension_partner',
+            'tension_staff']
         with Transaction().set_context(start_date=None, end_date=end_date):
             return [(
                     p.company, lambda r: True, {
@@ -938,12 +940,20 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         return sorted(reasons.values(), key=lambda r: -r['amount'])
 
     @classmethod
-    def _document_unfinished(cls, companies, end_date):
+    def _document_unfinished(cls, companies, start_date, end_date):
         return cls._document_actions(companies, [
-                ('state', 'in', ['shelved', 'abandoned']),
+                ['OR',
+                    ('state', 'in', ['shelved', 'abandoned']),
+                    [
+                        ('decision', '=', 'restart'),
+                        ('decision_date', '>=', start_date),
+                        ],
+                    ],
                 ('stopped_date', '<=', end_date),
                 ], lambda review, action: (
-                action.stopped_date <= review.end_date))
+                action.stopped_date <= review.end_date
+                and (action.state in {'shelved', 'abandoned'}
+                    or action.decision_date >= review.start_date)))
 
     @classmethod
     def _document_next(cls, companies, end_date):
@@ -962,13 +972,17 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                     'employee': a.employee.rec_name if a.employee else None,
                     'due_date': a.due_date,
                     'stopped_date': a.stopped_date,
-                    'hours': a.hours_spent,
+                    'hours': a.hours,
                     'cost': a.cost,
                     'expected_revenue': a.expected_revenue,
+                    'deferred_revenue': a.deferred_revenue,
                     'state': a.state,
+                    'decision': a.decision,
+                    'decision_date': a.decision_date,
                     'why': a.why,
                     'date': a.stopped_date,
-                    'amounts': ['cost', 'expected_revenue'],
+                    'amounts': [
+                        'cost', 'expected_revenue', 'deferred_revenue'],
                     }) for a in Action.search([
                     ('company', 'in', companies), domain,
                     ], order=[('due_date', 'ASC'), ('id', 'ASC')])]
