@@ -379,9 +379,11 @@ class Concession(
         "Return the customer invoice from which the gesture is created"
         pool = Pool()
         Invoice = pool.get('account.invoice')
+        invoice_id = Transaction().context.get('concession_invoice')
+        if not invoice_id:
+            return
         invoices = Invoice.search([
-                ('id', '=', Transaction().context.get(
-                        'concession_invoice', -1)),
+                ('id', '=', invoice_id),
                 ('type', '=', 'out'),
                 ('state', 'in', ['posted', 'paid']),
                 ('untaxed_amount', '>', 0),
