@@ -96,6 +96,18 @@ class ScheduleTestCase(unittest.TestCase):
                 '2008-04-30 48000.00 600.00 48600.00 0.00',
                 ])
 
+    def test_early(self):
+        "The interest of an early settlement counts the days until it"
+        for day_count, amount in [
+                ('30e_360', '225.00'), ('act_365', '216.99')]:
+            with self.subTest(day_count=day_count):
+                self.assertEqual(
+                    schedule.interest(
+                        Decimal('36000.00'), Decimal('0.05'),
+                        dt.date(2008, 1, 31), dt.date(2008, 3, 15),
+                        day_count, cents),
+                    Decimal(amount))
+
     def test_advance(self):
         "The advance is due at the anchor without interest"
         for day_count, amount in [
