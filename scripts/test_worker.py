@@ -6,6 +6,7 @@ The tests of a worker run in the same process, one after the other."""
 import fcntl
 import hashlib
 import io
+import itertools
 import json
 import os
 import signal
@@ -159,6 +160,29 @@ def share_pools():
     Pool.init = shared_init
 
 
+def analyze_catalog():
+    """Let PostgreSQL know how many tables it has while they are created
+
+    Without autovacuum it plans the queries of Tryton on its catalog as if
+    there were none, which takes most of the time of the activation."""
+    from trytond import backend
+    from trytond.transaction import Transaction
+
+    if backend.name != 'postgresql':
+        return
+    init = backend.TableHandler._init
+    count = itertools.count()
+
+    def analyze_init(self, *args, **kwargs):
+        if next(count) % 50 == 0:
+            Transaction().connection.cursor().execute(
+                'ANALYZE pg_attribute, pg_class, pg_constraint, pg_depend, '
+                'pg_index')
+        init(self, *args, **kwargs)
+
+    backend.TableHandler._init = analyze_init
+
+
 def lock_at_once():
     """Lock what a test locks without to run the test from its start again
 
@@ -257,6 +281,7 @@ def main():
                     started = True
                     share_cache()
                     share_pools()
+                    analyze_catalog()
                     lock_at_once()
                 answer = run(job)
             except Exception as exception:

@@ -283,7 +283,7 @@ class RegistrationTestCase(SetupMixin, unittest.TestCase):
         Party = pool.get('party.party')
         Registration = pool.get('prm.registration')
         with Transaction().start(DB_NAME, 1) as transaction:
-            company = Company(self.setup.company.id)
+            company = Company(self.shared.company.id)
             setup = SimpleNamespace(
                 company=company, party=Party(self.setup.party.id))
             with transaction.set_context(company=company.id):
@@ -302,7 +302,7 @@ class RegistrationTestCase(SetupMixin, unittest.TestCase):
                 wait()
                 try:
                     with transaction.set_context(
-                            company=self.setup.company.id):
+                            company=self.shared.company.id):
                         Registration.approve([registration])
                     signal()
                     transaction.commit()
