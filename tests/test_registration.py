@@ -285,12 +285,12 @@ class RegistrationTestCase(SetupMixin, unittest.TestCase):
         with Transaction().start(DB_NAME, 1) as transaction:
             company = Company(self.shared.company.id)
             setup = SimpleNamespace(
-                company=company, party=Party(self.setup.party.id))
+                company=company, party=Party(self.shared.party.id))
             with transaction.set_context(company=company.id):
                 ids = [
                     self.create(
                         setup, Partner(p.id), override_reason="Mine").id
-                    for p in [self.setup.first, self.setup.second]]
+                    for p in [self.shared.first, self.shared.second]]
             transaction.commit()
         has_read, has_approved = Event(), Event()
         results = []
