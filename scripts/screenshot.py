@@ -228,6 +228,11 @@ class Client:
             "s => document.activeElement.matches(s)", arg=selector)
         self.settle()
 
+    def appear(self, selector):
+        "Wait until what the selector tells is shown"
+        self.page.locator(selector).wait_for()
+        self.settle()
+
     def complete(self, text):
         "Type the text and choose the first completion"
         self.type(text)

@@ -15,9 +15,8 @@ def setup(test):
     from proteus import Model, Report, Wizard
 
     from trytond.modules.company.tests.tools import create_company, get_company
-    from trytond.tests.tools import activate_modules
-
     from trytond.modules.prm.tests.tools import ALL_MODULES
+    from trytond.tests.tools import activate_modules
 
     # The other database is there for the scenarios
     config = activate_modules(

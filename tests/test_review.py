@@ -891,7 +891,8 @@ class ReviewTestCase(unittest.TestCase):
                 self.assertEqual(
                     document['parties'], [{'end_reason': None}])
                 self.assertEqual(
-                    document['unfinished'], [{'state': "Shelved"}])
+                    document['unfinished'],
+                    [{'state': "Shelved", 'decision': ''}])
 
     @with_transaction()
     def test_report_text(self):

@@ -140,6 +140,7 @@ class ScreensTestCase(unittest.TestCase):
             client.press('Control+ArrowDown', 'Control+l')
             self.wait(client.current, partner)
         with self.task("enter an interaction with one key"):
+            client.appear(tab + 'button[name="quick_interaction"]')
             client.access('q')
             client.focused('input[name="party"]')
             client.reach(tab + 'input[name="subject"]')

@@ -18,7 +18,6 @@ from ..tools import sql_amount, sql_exact, sql_round, sql_sum, to_decimal
 from .measure import at_date
 from .target import MEASURES
 
-
 _in = fields.SQL_OPERATORS['in']
 _SIZE = 1000  # records of one statement
 
