@@ -52,16 +52,26 @@ class Inline(Expression):
 
 @contextmanager
 def savepoint():
-    "Take back what is done inside when it raises an exception"
+    "Take back what the block wrote when it fails"
     transaction = Transaction()
-    cursor = transaction.connection.cursor()
+    connection = transaction.connection
+    cursor = connection.cursor()
+    if (backend.name == 'sqlite'
+            and not getattr(connection, 'in_transaction', True)):
+        # The release of the first savepoint would commit
+        cursor.execute('BEGIN IMMEDIATE')
+    records = {k: list(v) for k, v in transaction.create_records.items()}
+    tasks = list(transaction.tasks)
     cursor.execute('SAVEPOINT prm')
     try:
         yield
     except BaseException:
         cursor.execute('ROLLBACK TO SAVEPOINT prm')
-        for cache in transaction.cache.values():
+        for cache in list(transaction.cache.values()):
             cache.clear()
+        transaction.create_records.clear()
+        transaction.create_records.update(records)
+        transaction.tasks[:] = tasks
         raise
     finally:
         cursor.execute('RELEASE SAVEPOINT prm')

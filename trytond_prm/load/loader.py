@@ -3,7 +3,6 @@
 "The writing of a folder through the models, all or nothing."
 import datetime as dt
 from collections import Counter, defaultdict
-from contextlib import contextmanager
 
 from trytond import backend
 from trytond.exceptions import UserError, UserWarning
@@ -11,32 +10,11 @@ from trytond.pool import Pool
 from trytond.tools import grouped_slice
 from trytond.transaction import Transaction, inactive_records
 
+from ..tools import savepoint
 from .check import check
 from .column import Reference
 
 __all__ = ['Loader', 'Step']
-
-
-@contextmanager
-def savepoint():
-    "Take back what the block wrote when it fails"
-    transaction = Transaction()
-    cursor = transaction.connection.cursor()
-    records = {k: list(v) for k, v in transaction.create_records.items()}
-    tasks = list(transaction.tasks)
-    cursor.execute('SAVEPOINT prm_load')
-    try:
-        yield
-    except BaseException:
-        cursor.execute('ROLLBACK TO SAVEPOINT prm_load')
-        cursor.execute('RELEASE SAVEPOINT prm_load')
-        for cache in list(transaction.cache.values()):
-            cache.clear()
-        transaction.create_records.clear()
-        transaction.create_records.update(records)
-        transaction.tasks[:] = tasks
-        raise
-    cursor.execute('RELEASE SAVEPOINT prm_load')
 
 
 class Loader:
@@ -101,14 +79,8 @@ class Loader:
 
     def load(self):
         "Write what is missing, return whether all could be written"
-        transaction = Transaction()
-        connection = transaction.connection
-        if (backend.name == 'sqlite'
-                and not getattr(connection, 'in_transaction', True)):
-            # the release of the first savepoint would commit
-            connection.cursor().execute('BEGIN IMMEDIATE')
         for step in self.steps:
-            with transaction.set_context(_skip_warnings=False):
+            with Transaction().set_context(_skip_warnings=False):
                 step.load()
             self.progress(step, step.size)
         self.run_tasks()
