@@ -149,9 +149,9 @@ class Buyback(metaclass=PoolMeta):
                     'kind': 'reversal',
                     }])
         Move.post([move])
-        for line in Move(move.id).lines:
-            if line.origin in lines:
-                Line.reconcile([line.origin, line])
+        Line.reconcile(*(
+                [l.origin, l] for l in Move(move.id).lines
+                if l.origin in lines))
 
     def _get_earn_out_debits(self, instalment, amount):
         """Return what an earn-out adds to the cost of the shares
