@@ -3,6 +3,7 @@
 "The addresses, contacts and identifiers of Open Cap Table Format."
 import re
 from collections import defaultdict, namedtuple
+from functools import cached_property
 
 from stdnum import get_cc_module
 
@@ -97,6 +98,11 @@ class PartyReader:
                     and type_ not in Identifier._type_addresses()):
                 self.types[type_.split('_', 1)[0]].append(type_)
 
+    @cached_property
+    def subdivisions(self):
+        Subdivision = Pool().get('country.subdivision')
+        return {s.code: s for s in Subdivision.search([])}
+
     def fill(self, party, object_):
         """Fill a new party from the object
 
@@ -138,7 +144,6 @@ class PartyReader:
         return lost
 
     def get_address(self, Address, values):
-        Subdivision = Pool().get('country.subdivision')
         lost = set()
         code = values['country']
         country = self.countries.get(code)
@@ -146,12 +151,8 @@ class PartyReader:
             lost.add(f'addresses.country {code}')
         subdivision = None
         if sub_code := values.get('country_subdivision'):
-            subdivisions = Subdivision.search([
-                    ('code', '=', f'{code}-{sub_code}'),
-                    ], limit=1)
-            if subdivisions:
-                subdivision, = subdivisions
-            else:
+            subdivision = self.subdivisions.get(f'{code}-{sub_code}')
+            if not subdivision:
                 lost.add(f'addresses.country_subdivision {sub_code}')
         return Address(
             street_unstructured=values.get('street_suite'),
