@@ -78,8 +78,12 @@ def as_text(ranges):
 
 
 class RangeMixin:
-    "A range of the numbers of shares."
+    """A range of the numbers of shares.
+
+    _parent is the name of the field of the record that has the range.
+    """
     __slots__ = ()
+    _parent = None
 
     from_number = fields.Integer(
         "From Number", required=True, help="The number of the first share.")
@@ -91,7 +95,12 @@ class RangeMixin:
     @classmethod
     def __setup__(cls):
         super().__setup__()
+        cls.__access__.add(cls._parent)
         table = cls.__table__()
+        cls._sql_indexes.add(
+            Index(table,
+                (getattr(table, cls._parent), Index.Equality()),
+                (table.from_number, Index.Range())))
         cls._sql_constraints += [
             ('numbers',
                 Check(table, (table.from_number > 0)
@@ -167,6 +176,7 @@ class NumberedMixin:
 class ShareTransactionRange(RangeMixin, ModelSQL, ModelView):
     __name__ = 'prm.share.transaction.range'
     __string__ = "Numbers of Share Transaction"
+    _parent = 'transaction'
 
     transaction = fields.Many2One(
         'prm.share.transaction', "Transaction", required=True,
@@ -176,20 +186,10 @@ class ShareTransactionRange(RangeMixin, ModelSQL, ModelView):
             })
 
     @classmethod
-    def __setup__(cls):
-        super().__setup__()
-        cls.__access__.add('transaction')
-        table = cls.__table__()
-        cls._sql_indexes.add(
-            Index(table,
-                (table.transaction, Index.Equality()),
-                (table.from_number, Index.Range())))
-
-    @classmethod
     def check_modification(cls, mode, ranges, values=None, external=False):
         super().check_modification(
             mode, ranges, values=values, external=external)
-        for transaction in get_parents('transaction', ranges, values):
+        for transaction in get_parents(cls._parent, ranges, values):
             if transaction.state != 'draft':
                 raise ShareTransactionAccessError(
                     gettext('prm.msg_share_transaction_write',
@@ -199,6 +199,7 @@ class ShareTransactionRange(RangeMixin, ModelSQL, ModelView):
 class BuybackRange(RangeMixin, ModelSQL, ModelView):
     __name__ = 'prm.buyback.range'
     __string__ = "Numbers of Buyback"
+    _parent = 'buyback'
 
     buyback = fields.Many2One(
         'prm.buyback', "Buyback", required=True, ondelete='CASCADE',
@@ -207,20 +208,10 @@ class BuybackRange(RangeMixin, ModelSQL, ModelView):
             })
 
     @classmethod
-    def __setup__(cls):
-        super().__setup__()
-        cls.__access__.add('buyback')
-        table = cls.__table__()
-        cls._sql_indexes.add(
-            Index(table,
-                (table.buyback, Index.Equality()),
-                (table.from_number, Index.Range())))
-
-    @classmethod
     def check_modification(cls, mode, ranges, values=None, external=False):
         super().check_modification(
             mode, ranges, values=values, external=external)
-        for buyback in get_parents('buyback', ranges, values):
+        for buyback in get_parents(cls._parent, ranges, values):
             if buyback.state not in {'draft', 'announced'}:
                 raise AccessError(
                     gettext('prm.msg_buyback_modify',
