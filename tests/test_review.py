@@ -1452,6 +1452,36 @@ class ReviewLedgerTestCase(SetupMixin, unittest.TestCase):
             {'duty': 48, 'total': 48})
 
     @with_setup
+    def test_weight(self, setup):
+        "The part of the revenue that the gestures and the payments take"
+        # The first worked example, a year later: nothing depends on the year
+        world = self.get_world()
+        invoice = setup.invoice((1, '412350.00'), date=date('2008-06-02'))
+        setup.grant(setup.concession(
+                '8247.00', invoice, date=date('2008-09-01')))
+        buyback = world.create(
+            'running', quantity=350, unit_price=D('28.5699'),
+            interest_rate=None, period_months=1,
+            announcement_date=date('2008-09-01'),
+            signature_date=date('2008-10-31'))
+        for instalment, day in zip(
+                buyback.instalments, ['2008-11-30', '2008-12-31']):
+            world.pay(day, instalment.amount, world.lines(instalment))
+
+        review = new_review(
+            setup.company, start_date=date('2008-01-01'),
+            end_date=date('2008-12-31'))
+
+        self.assertEqual(
+            (review.gross_revenue, review.concessions, review.buyback_paid),
+            (D('412350.00'), D('8247.00'), D('4999.72')))
+        weight = review.gross_revenue - review.imputed_revenue
+        self.assertEqual(weight, D('13246.72'))
+        self.assertEqual(
+            (weight / review.gross_revenue).quantize(D('0.000001')),
+            D('0.032125'))
+
+    @with_setup
     def test_pipeline(self, setup):
         "What is ahead is compared with the closing of the last review"
         pool = Pool()
