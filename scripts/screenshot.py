@@ -83,9 +83,22 @@ class Client:
     def settle(self):
         "Wait for the end of the requests and of the drawing"
         for _ in range(3):
-            self.page.wait_for_function(
-                "() => !window.jQuery || !jQuery.active")
+            self.idle()
             self.page.wait_for_timeout(80)
+
+    def idle(self):
+        """Wait until nothing runs
+
+        The client loses a key while an action of its tab runs, e.g. the one
+        before; a dialog is part of the action that opens it."""
+        self.page.wait_for_function("""() => {
+                if (!window.jQuery) return true;
+                if (jQuery.active) return false;
+                const tabs = window.Sao && Sao.Tab && Sao.Tab.tabs;
+                const tab = tabs && tabs.get_current();
+                return !tab || !tab._action_running ||
+                    jQuery('.modal:visible').length;
+                }""")
 
     def open(self, path):
         "Open a tab by the path of its URL"
@@ -190,6 +203,7 @@ class Client:
         The client loses a click of the millisecond in which a field loses
         the focus."""
         for key in keys:
+            self.idle()
             self.page.wait_for_timeout(10)
             self.page.keyboard.press(key)
         self.settle()
