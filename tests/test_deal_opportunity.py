@@ -13,6 +13,8 @@ from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.pool import Pool
 from trytond.tests.test_tryton import (
     activate_module, drop_db, with_transaction)
+from trytond.modules.prm.trytond_prm.performance.exceptions import (
+    ActionCampaignError)
 from trytond.transaction import Transaction, check_access
 
 from .test_performance import (
@@ -490,6 +492,7 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
         "The revenue goes to the employee of the sale when it is configured"
         pool = Pool()
         Action = pool.get('prm.plan.action')
+        Campaign = pool.get('marketing.campaign')
         Configuration = pool.get('prm.configuration')
         Invoice = pool.get('account.invoice')
         Line = pool.get('account.invoice.line')
@@ -558,7 +561,7 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
             actions = Action.create([
                     {'plan': plan.id, 'name': name}
                     for name in ["Fair", "Offer"]])
-            opportunity, _ = Opportunity.create([{
+            opportunity, lead = Opportunity.create([{
                         'company': company.id,
                         'currency': company.currency.id,
                         'start_date': dt.date(2024, 1, 1),
@@ -580,3 +583,62 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
             self.assertEqual(
                 [fair.obtained_revenue, offer.obtained_revenue],
                 [Decimal(-30), Decimal(120)])
+
+            # or else the one of the campaign of the sale
+            campaign, other = Campaign.create([
+                    {'name': name} for name in ["spring", "autumn"]])
+            offer.campaigns = [campaign]
+            offer.save()
+            self.assertEqual(campaign.plan_actions, (offer,))
+            Invoice.write(invoices, {'plan_action': None})
+            Sale.write([sale], {'marketing_campaign': campaign.id})
+            Opportunity.write(
+                [opportunity, lead], {'marketing_campaign': campaign.id})
+
+            def figures():
+                return [
+                    (a.obtained_revenue, a.weighted_pipeline)
+                    for a in Action.browse(actions)]
+
+            self.assertEqual(
+                figures(), [(Decimal(70), Decimal(30)), (None, Decimal(0))])
+            Opportunity.write([lead], {'plan_action': None})
+            self.assertEqual(
+                figures(), [(Decimal(70), Decimal(0)), (None, Decimal(30))])
+            Opportunity.write([opportunity], {'plan_action': None})
+            self.assertEqual(
+                figures(), [(None, Decimal(0)), (Decimal(70), Decimal(30))])
+            Invoice.write(invoices, {'plan_action': fair.id})
+            self.assertEqual(
+                figures(),
+                [(Decimal(120), Decimal(0)), (Decimal(-30), Decimal(30))])
+            self.assertEqual(Plan(plan.id).actual_revenue, Decimal(90))
+
+            # A campaign has one action of the company
+            with self.assertRaises(ActionCampaignError) as error:
+                Action.write([fair], {'campaigns': [('add', [campaign.id])]})
+            self.assertEqual(
+                error.exception.message,
+                'The campaign "Spring" cannot belong to the action "Fair" '
+                'because it belongs to "Offer" and its revenue counts once. '
+                'Remove it from one of them.')
+            Action.write([fair], {'campaigns': [('add', [other.id])]})
+            self.assertEqual(Action.copy([offer])[0].campaigns, ())
+
+            # The sales of another company count for its own action
+            other_company = create_company("Other")
+            with set_company(other_company):
+                other_plan, = Plan.create([{
+                            'company': other_company.id,
+                            'name': "PAC",
+                            'start_date': dt.date(2024, 1, 1),
+                            'end_date': dt.date(2024, 12, 31),
+                            'actions': [('create', [{
+                                            'name': "Other",
+                                            'campaigns': [
+                                                ('add', [campaign.id])],
+                                            }])],
+                            }])
+                action, = other_plan.actions
+                self.assertIsNone(action.obtained_revenue)
+                self.assertEqual(len(Campaign(campaign.id).plan_actions), 2)

@@ -11,6 +11,7 @@ from sql.conditionals import Case, Coalesce
 from sql.functions import (
     Abs, AtTimeZone, DateTrunc, Extract, Floor, Function, Mod, Round, Sign,
     Substring)
+from sql.operators import Concat
 
 from trytond import backend
 from trytond.tools import timezone as tz
@@ -160,6 +161,11 @@ def sql_ratio(numerator, denominator, digits=4):
 def sql_sum(expression):
     "SQL sum of amounts, exact also on SQLite"
     return sql_amount(Sum(sql_exact(expression)))
+
+
+def sql_reference(model, id_):
+    "SQL expression of the reference to the record, which an index finds"
+    return Concat(f'{model},', Cast(id_, 'VARCHAR'))
 
 
 def sql_invoiced(invoice):

@@ -26,11 +26,13 @@ from sql import Cast, Literal, Null, Union, Window, With
 from sql.aggregate import Min, Sum
 from sql.conditionals import Case, Coalesce, Greatest, Least
 from sql.functions import Abs, Round
-from sql.operators import Concat, Exists
+from sql.operators import Exists
 
 from trytond import backend
 from trytond.model import fields
 from trytond.pool import Pool
+
+from ..tools import sql_reference
 
 _SCALE = 10 ** 6
 
@@ -179,8 +181,8 @@ def _entries(due, own):
         pass
     else:
         payment = Payment.__table__()
-        payment_join = (payment, move.origin == Concat(
-                'account.payment,', Cast(payment.id, 'VARCHAR')))
+        payment_join = (payment, move.origin == sql_reference(
+                'account.payment', payment.id))
         linked = payment.line != Null
         link = payment.line
 

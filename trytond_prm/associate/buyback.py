@@ -5,11 +5,11 @@ from collections import defaultdict
 from decimal import Decimal
 from itertools import chain
 
-from sql import Cast, Literal, Null
+from sql import Literal, Null
 from sql.aggregate import Count, Max, Min
 from sql.conditionals import Case, Coalesce
 from sql.functions import CharLength, CurrentTimestamp
-from sql.operators import Concat, Exists
+from sql.operators import Exists
 
 from trytond import backend
 from trytond.exceptions import UserError
@@ -24,7 +24,7 @@ from trytond.tools import grouped_slice, sqlite_apply_types
 from trytond.transaction import Transaction, without_check_access
 
 from ..model import ReadonlyMixin, WorkflowAccessMixin
-from ..tools import savepoint
+from ..tools import savepoint, sql_reference
 from . import schedule
 from .document import store_prefix
 from .exceptions import (
@@ -1822,7 +1822,7 @@ class ShareTransaction(metaclass=PoolMeta):
         buyback = Buyback.__table__()
         transaction = cls.__table__()
         reversal = cls.__table__()
-        origin = Concat('prm.buyback,', Cast(buyback.id, 'VARCHAR'))
+        origin = sql_reference('prm.buyback', buyback.id)
         reversals = reversal.select(
             reversal.origin.as_('origin'),
             Max(reversal.date).as_('date'),

@@ -2,9 +2,8 @@
 # this repository contains the full copyright notices and license terms.
 from decimal import Decimal
 
-from sql import Cast, Null
+from sql import Null
 from sql.aggregate import Sum
-from sql.operators import Concat
 
 from trytond.i18n import gettext
 from trytond.model import (
@@ -13,6 +12,7 @@ from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool, PoolMeta
 from trytond.transaction import Transaction
 
+from ..tools import sql_reference
 from .exceptions import BuybackTermsError
 
 
@@ -163,8 +163,7 @@ class Buyback(metaclass=PoolMeta):
         legs = ShareTransaction.legs_query()
         transaction = ShareTransaction.__table__()
         # The shares that the buyback cancels are still sold
-        own = transaction.origin == Concat(
-            'prm.buyback,', Cast(table.id, 'VARCHAR'))
+        own = transaction.origin == sql_reference('prm.buyback', table.id)
         cursor.execute(*table
             .join(legs, condition=(
                     (legs.company == table.company)

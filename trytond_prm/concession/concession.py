@@ -7,7 +7,6 @@ from itertools import chain, groupby
 from sql import Literal, Union
 from sql.conditionals import Case
 from sql.functions import CharLength
-from sql.operators import Concat
 
 from trytond.i18n import gettext
 from trytond.model import (
@@ -23,7 +22,7 @@ from trytond.tools import grouped_slice
 from trytond.transaction import Transaction, check_access, without_check_access
 
 from ..model import ReadonlyMixin, WorkflowAccessMixin
-from ..tools import spread, sql_sum
+from ..tools import spread, sql_reference, sql_sum
 from .exceptions import (
     ConcessionCancelError, ConcessionGrantError, ConcessionProductMissingError,
     ConcessionSimilarWarning, ConcessionValidationError)
@@ -635,8 +634,8 @@ class Concession(
                 line = Line.__table__()
                 if kinds == ['discount']:
                     query = concession.join(invoice_line,
-                        condition=invoice_line.origin == Concat(
-                            f'{cls.__name__},', concession.id))
+                        condition=invoice_line.origin == sql_reference(
+                            cls.__name__, concession.id))
                 else:
                     result = Result.__table__()
                     query = (concession
@@ -647,22 +646,22 @@ class Concession(
                 if credit:
                     credit_line = InvoiceLine.__table__()
                     query = query.join(credit_line,
-                        condition=credit_line.origin == Concat(
-                            'account.invoice.line,', invoice_line.id))
+                        condition=credit_line.origin == sql_reference(
+                            'account.invoice.line', invoice_line.id))
                     invoice_line = credit_line
                 query = (query
                     .join(invoice,
                         condition=invoice_line.invoice == invoice.id)
                     .join(line,
                         condition=(line.move == invoice.move)
-                        & (line.origin == Concat(
-                                'account.invoice.line,', invoice_line.id))))
+                        & (line.origin == sql_reference(
+                                'account.invoice.line', invoice_line.id))))
                 if cancel:
                     cancel_line = Line.__table__()
                     query = query.join(cancel_line,
                         condition=(cancel_line.move == invoice.cancel_move)
-                        & (cancel_line.origin == Concat(
-                                'account.move.line,', line.id)))
+                        & (cancel_line.origin == sql_reference(
+                                'account.move.line', line.id)))
                     line = cancel_line
                 queries.append(query.select(
                         concession.id.as_('concession'), line.id.as_('line'),

@@ -24,5 +24,9 @@ class PlanAccessError(AccessError):
     pass
 
 
+class ActionCampaignError(ValidationError):
+    pass
+
+
 class ActionStopError(UserError):
     pass

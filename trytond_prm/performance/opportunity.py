@@ -2,10 +2,9 @@
 # this repository contains the full copyright notices and license terms.
 from decimal import Decimal
 
-from sql import Cast, Literal, Null, Union, Window
+from sql import Cast, Literal, Union, Window
 from sql.aggregate import Min, Sum
 from sql.conditionals import Case
-from sql.operators import Concat
 
 from trytond.model import fields
 from trytond.modules.currency.fields import Monetary
@@ -14,17 +13,13 @@ from trytond.pyson import Eval
 from trytond.tools import grouped_slice
 from trytond.transaction import Transaction
 
-from ..tools import sql_amount, sql_exact, sql_round, sql_sum, to_decimal
+from ..tools import (
+    sql_amount, sql_exact, sql_reference, sql_round, sql_sum, to_decimal)
 from .measure import at_date
 from .target import MEASURES
 
 _in = fields.SQL_OPERATORS['in']
 _SIZE = 1000  # records of one statement
-
-
-def _reference(model, id_):
-    "SQL expression of the reference to the record, which an index finds"
-    return Concat(f'{model},', Cast(id_, 'VARCHAR'))
 
 
 class WonDealsMixin:
@@ -64,88 +59,57 @@ class PlanAction(metaclass=PoolMeta):
     @classmethod
     def get_weighted_pipeline(cls, actions, name):
         pool = Pool()
-        Opportunity = pool.get('sale.opportunity')
         Pipeline = pool.get('prm.pipeline')
-        opportunity = Opportunity.__table__()
         deals = Pipeline.deals_query()
         cursor = Transaction().connection.cursor()
         amounts = {a.id: a.currency.round(Decimal(0)) for a in actions}
         currencies = {a.id: a.currency for a in actions}
         for sub_actions in grouped_slice(actions, _SIZE):
+            opportunity = Union(
+                *cls.opportunity_queries(list(sub_actions)), all_=True)
             cursor.execute(*deals
                 .join(opportunity,
-                    condition=deals.opportunity == opportunity.id)
+                    condition=deals.opportunity == opportunity.opportunity)
                 .select(
-                    opportunity.plan_action,
+                    opportunity.action,
                     sql_sum(deals.weighted_amount).as_('amount'),
-                    where=_in(
-                        opportunity.plan_action, [a.id for a in sub_actions]),
-                    group_by=[opportunity.plan_action]))
+                    group_by=[opportunity.action]))
             for action, amount in cursor:
                 amounts[action] = currencies[action].round(to_decimal(amount))
         return amounts
 
     @classmethod
-    def revenue_query(cls, actions):
-        pool = Pool()
-        Invoice = pool.get('account.invoice')
-        InvoiceLine = pool.get('account.invoice.line')
-        Performance = pool.get('prm.performance')
-        invoice = Invoice.__table__()
-        credit = InvoiceLine.__table__()
-        sold = cls._sold_query(actions)
-        credited = cls._sold_query(actions)
-        # The origin of a line of a credit note is the credited line.
-        sold = Union(
-            sold,
-            credited
-            .join(credit,
-                condition=credit.origin == _reference(
-                    'account.invoice.line', credited.line))
-            .select(credited.action, credit.invoice, credit.id),
-            all_=True)
-        lines = Performance.actual_query()
-        return Union(
-            super().revenue_query(actions),
-            sold
-            .join(lines,
-                condition=(lines.invoice == sold.invoice)
-                & (lines.line == sold.line))
-            .join(invoice, condition=lines.invoice == invoice.id)
-            .select(
-                sold.action.as_('action'),
-                lines.amount.as_('amount'),
-                where=invoice.plan_action == Null),
-            all_=True)
+    def opportunity_queries(cls, actions):
+        """Return the SQL queries of the opportunities of the actions
 
-    @classmethod
-    def _sold_query(cls, actions):
-        """Return the SQL query of the invoice lines of the opportunities
-
-        The columns are action, invoice and line.
+        The columns are action and opportunity; an opportunity has one row.
         """
         pool = Pool()
-        InvoiceLine = pool.get('account.invoice.line')
+        Opportunity = pool.get('sale.opportunity')
+        opportunity = Opportunity.__table__()
+        return [opportunity.select(
+                opportunity.plan_action.as_('action'),
+                opportunity.id.as_('opportunity'),
+                where=_in(opportunity.plan_action, [a.id for a in actions]))]
+
+    @classmethod
+    def sale_queries(cls, actions):
+        pool = Pool()
         Opportunity = pool.get('sale.opportunity')
         Sale = pool.get('sale.sale')
-        SaleLine = pool.get('sale.line')
-        line = InvoiceLine.__table__()
         opportunity = Opportunity.__table__()
         sale = Sale.__table__()
-        sale_line = SaleLine.__table__()
-        return (opportunity
+        return [
+            *super().sale_queries(actions),
+            opportunity
             .join(sale,
-                condition=sale.origin == _reference(
+                condition=sale.origin == sql_reference(
                     'sale.opportunity', opportunity.id))
-            .join(sale_line, condition=sale_line.sale == sale.id)
-            .join(line,
-                condition=line.origin == _reference(
-                    'sale.line', sale_line.id))
             .select(
                 opportunity.plan_action.as_('action'),
-                line.invoice.as_('invoice'),
-                line.id.as_('line'),
-                where=_in(opportunity.plan_action, [a.id for a in actions])))
+                sale.id.as_('sale'),
+                where=_in(opportunity.plan_action, [a.id for a in actions])),
+            ]
 
     @classmethod
     def copy(cls, actions, default=None):

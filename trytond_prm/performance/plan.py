@@ -451,8 +451,8 @@ class PlanAction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     invoiced_revenue = fields.Function(Monetary(
             "Invoiced Revenue", currency='currency', digits='currency',
             help="The posted lines of the invoices less the credit notes "
-            "that the action has brought, by itself or by its "
-            "opportunities; empty without any."),
+            "that the action has brought, by itself, its opportunities or "
+            "its campaigns; empty without any."),
         'get_invoiced_revenue')
     obtained_revenue = fields.Function(Monetary(
             "Obtained Revenue", currency='currency', digits='currency',

@@ -1,9 +1,11 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
-from sql import Null
+from sql import Null, Union
 from sql.conditionals import Case, Coalesce
 
 from trytond.pool import Pool, PoolMeta
+
+from ..tools import sql_reference
 
 
 class Performance(metaclass=PoolMeta):
@@ -52,3 +54,67 @@ class Performance(metaclass=PoolMeta):
                 lines.date.as_('date'),
                 lines.amount.as_('amount'),
                 *(getattr(lines, name).as_(name) for name in names)))
+
+
+class PlanAction(metaclass=PoolMeta):
+    __name__ = 'prm.plan.action'
+
+    @classmethod
+    def sale_queries(cls, actions):
+        """Return the SQL queries of the sales that the actions have brought
+
+        The columns are action and sale; a sale has one row at most.
+        """
+        return []
+
+    @classmethod
+    def revenue_query(cls, actions):
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        InvoiceLine = pool.get('account.invoice.line')
+        Performance = pool.get('prm.performance')
+        SaleLine = pool.get('sale.line')
+        revenue = super().revenue_query(actions)
+        queries = cls.sale_queries(actions)
+        if not queries:
+            return revenue
+        invoice = Invoice.__table__()
+        line = InvoiceLine.__table__()
+        credit = InvoiceLine.__table__()
+        sale_line = SaleLine.__table__()
+
+        def sold():
+            sales = Union(*cls.sale_queries(actions), all_=True)
+            return (sales
+                .join(sale_line, condition=sale_line.sale == sales.sale)
+                .join(line,
+                    condition=line.origin == sql_reference(
+                        'sale.line', sale_line.id))
+                .select(
+                    sales.action.as_('action'),
+                    line.invoice.as_('invoice'),
+                    line.id.as_('line')))
+
+        credited = sold()
+        # The origin of a line of a credit note is the credited line.
+        invoiced = Union(
+                sold(),
+                credited
+                .join(credit,
+                    condition=credit.origin == sql_reference(
+                        'account.invoice.line', credited.line))
+                .select(credited.action, credit.invoice, credit.id),
+                all_=True)
+        lines = Performance.actual_query()
+        return Union(
+                revenue,
+                invoiced
+                .join(lines,
+                    condition=(lines.invoice == invoiced.invoice)
+                    & (lines.line == invoiced.line))
+                .join(invoice, condition=lines.invoice == invoice.id)
+                .select(
+                    invoiced.action.as_('action'),
+                    lines.amount.as_('amount'),
+                    where=invoice.plan_action == Null),
+                all_=True)
