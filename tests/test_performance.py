@@ -530,10 +530,19 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
     @with_transaction()
     def test_landing(self):
         "The landing is a range between the worst and the best month"
+        pool = Pool()
+        Context = pool.get('prm.performance.context')
         company = get_company()
+
+        def period():
+            return Context.default_start_date(), Context.default_end_date()
+
         with set_company(company):
             setup_accounting(company, 2019, 2020)
             create_target(company, '1200', '2020-01-01', '2020-12-31')
+            # The year of the last target while there is none for this one
+            self.assertEqual(
+                period(), (dt.date(2020, 1, 1), dt.date(2020, 12, 31)))
             party, = create_parties()
             create_invoices(
                 company, (party, '2019-01-31', '60'),
@@ -544,6 +553,7 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                     start_date=date('2020-01-01'),
                     end_date=date('2020-12-31'))}
             self.assertEqual(len(months), 12)
+            self.assertEqual(months[1].subject_name, company.rec_name)
             self.assertEqual(months[1].last_year, D(60))
             # (90 - 60) / 60
             self.assertEqual(months[1].growth, D('0.5'))
@@ -567,6 +577,9 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
             create_target(
                 company, '1200', f'{today.year}-01-01',
                 f'{today.year}-12-31')
+            self.assertEqual(
+                period(),
+                (dt.date(today.year, 1, 1), dt.date(today.year, 12, 31)))
             month = performances([('date', '=', today.replace(day=1))])[0]
             self.assertEqual(landing(month), (None, None))
             self.assertIsNone(month.landing_months)
@@ -1876,6 +1889,7 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
         pool = Pool()
         Action = pool.get('prm.plan.action')
         Plan = pool.get('prm.plan')
+        PlanMeet = pool.get('prm.plan.meet', type='wizard')
         company = get_company()
         today = dt.date.today()
 
@@ -1906,8 +1920,15 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                 self.assertEqual(
                     set(Action.search([('agenda', *clause)])),
                     {a for a, v in zip(actions, agenda) if v in values})
+            self.assertIsNone(Action.default_plan())
             Plan.approve([plan])
-            Plan.meet([plan])
+            self.assertEqual(Action.default_plan(), plan.id)
+            session_id, _, _ = PlanMeet.create()
+            with Transaction().set_context(
+                    active_model='prm.plan.action',
+                    active_ids=[a.id for a in actions],
+                    active_id=actions[0].id):
+                PlanMeet(session_id).transition_meet()
             self.assertEqual(plan.last_meeting, today)
             self.assertEqual(
                 Action.search([('agenda', '=', 'done')]), [])

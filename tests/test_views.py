@@ -5,6 +5,7 @@ import unittest
 from lxml import etree
 
 from trytond.pool import Pool
+from trytond.pyson import PYSONDecoder
 from trytond.tests.test_tryton import activate_module, with_transaction
 
 
@@ -32,3 +33,25 @@ class ViewsTestCase(unittest.TestCase):
                     with self.subTest(view=view.name, field=name):
                         self.assertIn(node.get('widget'), {'date', 'time'})
 
+    @with_transaction()
+    def test_boards(self):
+        "The web client ignores the domain of the actions of a board"
+        pool = Pool()
+        ActWindow = pool.get('ir.action.act_window')
+        ModelData = pool.get('ir.model.data')
+        View = pool.get('ir.ui.view')
+        names = {
+            node.get('name')
+            for view in View.search([
+                    ('module', '=', 'prm'),
+                    ('type', '=', 'board'),
+                    ])
+            for node in etree.fromstring(view.arch).iter('action')}
+        self.assertTrue(names)
+        for name in names:
+            with self.subTest(action=name):
+                action = ActWindow(ModelData.get_id(name))
+                self.assertFalse(PYSONDecoder().decode(action.domain or '[]'))
+                Model = pool.get(action.res_model)
+                Model.search(PYSONDecoder({'company': 1}).decode(
+                        action.context_domain or '[]'), limit=1)

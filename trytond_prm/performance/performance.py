@@ -13,6 +13,7 @@ from sql.functions import Round
 from trytond.model import fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
+from trytond.pyson import Date as PYSONDate
 from trytond.pyson import Eval, If, PYSONEncoder
 from trytond.transaction import Transaction
 from trytond.wizard import StateAction, Wizard
@@ -452,14 +453,22 @@ class Performance(Measures, Report):
 
     @classmethod
     def view_attributes(cls):
-        visual = If(Eval('target', 0) > 0,
+        started = Eval('date', PYSONDate()) <= PYSONDate()
+        visual = If((Eval('target', 0) > 0) & started,
             If(Eval('actual', 0) >= Eval('target', 0), 'success',
                 If(Eval('actual', 0) < Eval('floor', 0), 'danger',
                     'warning')),
             '')
+        # A graph draws what is empty or not yet known at zero otherwise
         return super().view_attributes() + [
-            (f'/tree/field[@name="{name}"]', 'visual', visual)
-            for name in ['gap', 'attainment']]
+            *((f'/tree/field[@name="{name}"]', 'visual', visual)
+                for name in ['gap', 'attainment']),
+            *((f'/graph/y/field[@name="{name}"]', 'domain', started)
+                for name in ['actual', 'cumulative_actual']),
+            *((f'/graph/y/field[@name="{name}"]', 'domain',
+                    Eval(name, -1) >= 0)
+                for name in ['landing_low', 'landing_high']),
+            ]
 
     @classmethod
     def get_invoices(cls, performances):

@@ -16,7 +16,7 @@ from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 from trytond.pyson import Eval, If, PYSONEncoder
 from trytond.transaction import Transaction
-from trytond.wizard import StateAction, Wizard
+from trytond.wizard import StateAction, StateTransition, Wizard
 
 from ..model import WorkflowAccessMixin
 from ..tools import sql_exact, sql_ratio, sql_sum, to_decimal
@@ -630,6 +630,18 @@ class PlanAction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 })
 
     @classmethod
+    def default_plan(cls):
+        pool = Pool()
+        Plan = pool.get('prm.plan')
+        plans = Plan.search([
+                ('company', '=', Transaction().context.get('company')),
+                ('state', 'in', ['approved', 'running']),
+                ], limit=2)
+        if len(plans) == 1:
+            plan, = plans
+            return plan.id
+
+    @classmethod
     def default_kind(cls):
         return 'other'
 
@@ -1033,3 +1045,20 @@ class PlanSmoothing(Wizard):
                 })
         action['name'] += f" ({self.record.rec_name})"
         return action, {}
+
+
+class PlanMeet(Wizard):
+    __name__ = 'prm.plan.meet'
+    __string__ = "Meeting Held"
+
+    start_state = 'meet'
+    meet = StateTransition()
+
+    def transition_meet(self):
+        "Close the meeting of the open plans of the actions"
+        pool = Pool()
+        Plan = pool.get('prm.plan')
+        Plan.meet(list(dict.fromkeys(
+                    a.plan for a in self.records
+                    if a.plan.state in {'approved', 'running'})))
+        return 'end'

@@ -47,6 +47,12 @@ class Report(AmountsMixin, ModelSQL, ModelView):
         states={
             'invisible': Eval('scope') != 'territory',
             })
+    subject_name = fields.Function(
+        fields.Char(
+            "Entity",
+            help="The company, team, employee, partner, category or "
+            "territory whose result is measured."),
+        'get_subject_name')
     date = fields.Date("Month", help="The first day of the month.")
     currency = fields.Function(
         fields.Many2One('currency.currency', "Currency"),
@@ -70,6 +76,9 @@ class Report(AmountsMixin, ModelSQL, ModelView):
     def subject(self):
         "The record whose result is measured"
         return getattr(self, self.scope)
+
+    def get_subject_name(self, name):
+        return self.subject.rec_name
 
     def get_rec_name(self, name):
         pool = Pool()
@@ -208,9 +217,20 @@ class PerformanceContext(ModelView):
 
     @classmethod
     def _default_date(cls, name, **replace):
+        """Return the date of the context or of the present year
+
+        When all the targets are over, it is the year of the last one.
+        """
         pool = Pool()
         Date = pool.get('ir.date')
+        Target = pool.get('prm.target')
         context = Transaction().context
         if name in context:
             return context[name]
-        return Date.today().replace(**replace)
+        today = Date.today()
+        targets = Target.search([
+                ('company', '=', context.get('company')),
+                ], order=[('end_date', 'DESC')], limit=1)
+        if targets and targets[0].end_date.year < today.year:
+            today = targets[0].end_date
+        return today.replace(**replace)

@@ -11,6 +11,7 @@ from sql.conditionals import Case
 from trytond.model import fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
+from trytond.pyson import Date as PYSONDate
 from trytond.pyson import Eval, If
 
 from ..tools import split, sql_amount, sql_ratio
@@ -162,7 +163,11 @@ class SmoothingMonth(Report):
     def view_attributes(cls):
         return super().view_attributes() + [
             ('/tree/field[@name="trough"]', 'visual',
-                If(Eval('trough', 0) > 0, 'warning', 'success')),
+                If(Eval('date', PYSONDate()) > PYSONDate(), '',
+                    If(Eval('trough', 0) > 0, 'warning', 'success'))),
+            # A graph draws the months to come at zero otherwise
+            ('/graph/y/field[@name="actual"]', 'domain',
+                Eval('date', PYSONDate()) <= PYSONDate()),
             ]
 
 
