@@ -2,6 +2,7 @@
 # this repository contains the full copyright notices and license terms.
 import datetime as dt
 import json
+import re
 import unittest
 from collections import defaultdict
 from decimal import Decimal
@@ -13,7 +14,7 @@ from trytond.model.exceptions import AccessError
 from trytond.modules.account.tests import get_fiscalyear
 from trytond.modules.account_invoice.tests import set_invoice_sequences
 from trytond.modules.company.tests import create_company, set_company
-from trytond.modules.currency.tests import create_currency
+from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.modules.prm.trytond_prm.associate.exceptions import (
     BuybackAccountError, BuybackAmendmentError, BuybackCancelError,
     BuybackEarnOutError, BuybackNoticeError, BuybackOppositionWarning,
@@ -651,10 +652,12 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
                 self.assertEqual(
                     cm.exception.message,
                     f'You can not modify the field "{string}" of the '
-                    f'buyback "{buyback.rec_name}" in its state.')
+                    f'buyback "{buyback.rec_name}" in its state. Amend it '
+                    'when it is running, or cancel it and copy it.')
         message = (
             'You can not modify the field "Instalments" of the '
-            f'buyback "{buyback.rec_name}" in its state.')
+            f'buyback "{buyback.rec_name}" in its state. Amend it when it '
+            'is running, or cancel it and copy it.')
         for method in [
                 lambda: Instalment.write(
                     [buyback.instalments[0]], {'principal': Decimal(1)}),
@@ -978,6 +981,155 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
             buyback.accelerate(dt.date.today())
 
     @with_world
+    def test_amend_principal(self, world):
+        "An amendment spreads the principal that is not due anew"
+        pool = Pool()
+        Amend = pool.get('prm.buyback.amend', type='wizard')
+        Move = pool.get('account.move')
+        buyback = world.create('running')
+        world.post_due_interest('2008-01-31')
+        first, second, third, last = buyback.instalments
+        world.pay('2008-01-31', '12600.00', world.lines(first))
+        moves = len(buyback.moves)
+        day = date('2008-02-01')
+        for principals, added, error in [
+                ({second: Decimal(11999)}, [],
+                    f'The principal of the instalments of the buyback '
+                    f'"{buyback.rec_name}" that are not due must be '
+                    'positive and keep its sum, which differs by '
+                    '-usd1.00. Correct the principal of the instalments.'),
+                ({second: Decimal(-1), third: Decimal(24001)}, [],
+                    'must be positive'),
+                ({first: Decimal(0), second: Decimal(24000)}, [],
+                    f'The instalment "{first.rec_name}" must be open'),
+                ({second: Decimal(11000)}, [(day, Decimal(1000))],
+                    'must be due after the amendment of 02/01/2008'),
+                ]:
+            with self.assertRaisesRegex(
+                    BuybackAmendmentError, re.escape(error)):
+                buyback.amend(day, {}, principals=principals, added=added)
+        # What is rescheduled or paid in part is not spread
+        payment = world.pay('2008-02-01', '100.00')
+        with self.assertRaises(BuybackAmendmentError) as cm:
+            buyback.amend(day, {}, principals={
+                    second: Decimal(11000), third: Decimal(13000)})
+        self.assertEqual(
+            cm.exception.message,
+            f'The principal of the instalment "{second.rec_name}" can not '
+            'be amended because it is partly paid, being paid or '
+            'rescheduled. Change only its due date or reschedule its lines.')
+        reversal = payment.move.cancel()
+        Move.post([reversal])
+        payment.reconcile([payment] + [
+                l for l in reversal.lines if l.account == world.payable])
+        world.process()
+
+        with Transaction().set_context(
+                active_model=buyback.__name__, active_id=buyback.id,
+                active_ids=[buyback.id]):
+            session, _, _ = Amend.create()
+            wizard = Amend(session)
+            wizard.start.date = day
+            wizard.start.interest_rate = buyback.interest_rate
+            for name in [
+                    'buyback', 'late_rate', 'cure_days', 'description',
+                    'document', 'document_name']:
+                setattr(wizard.start, name, None)
+            wizard.start.buyback = buyback
+            wizard.start.lines = []
+            wizard.start.on_change_date()
+            self.assertEqual(
+                [(l.instalment, l.principal) for l in wizard.start.lines],
+                [(i, Decimal(12000)) for i in [second, third, last]])
+            self.assertEqual(wizard.start.principal, Decimal(36000))
+            lines = wizard.start.lines
+            lines[0].principal = Decimal('5000.01')
+            lines[2].principal = Decimal(0)
+            lines[2].due_date = date('2008-09-30')
+            line = lines[0].__class__(
+                instalment=None, due_date=date('2008-12-31'), in_price=True,
+                principal=Decimal(18999))
+            wizard.start.lines = [*lines, line]
+            self.assertEqual(
+                wizard.start.on_change_with_difference(), Decimal('0.99'))
+            line.principal += Decimal('0.99')
+            wizard.start.lines = [*lines, line]
+            self.assertEqual(wizard.start.on_change_with_difference(), 0)
+            wizard.transition_amend()
+
+        buyback = buyback.__class__(buyback.id)
+        self.assertEqual(
+            [(i.due_date.isoformat(), i.principal, i.interest,
+                    i.outstanding_after)
+                for i in buyback.instalments], [
+                ('2008-01-31', 12000, 600, 36000),
+                ('2008-04-30', Decimal('5000.01'), 450,
+                    Decimal('30999.99')),
+                ('2008-07-31', 12000, Decimal('387.50'),
+                    Decimal('18999.99')),
+                ('2008-09-30', 0, Decimal('158.33'), Decimal('18999.99')),
+                ('2008-12-31', Decimal('18999.99'), Decimal('237.50'), 0),
+                ])
+        self.assertEqual(
+            sum(i.principal for i in buyback.instalments), buyback.price)
+        self.assertEqual(
+            [(l.maturity_date.isoformat(), l.credit)
+                for l in sorted(
+                    buyback.moves[-1].move.lines,
+                    key=lambda l: l.maturity_date or dt.date.min)
+                if not l.reconciliation], [
+                ('2008-04-30', Decimal('5000.01')),
+                ('2008-12-31', Decimal('18999.99')),
+                ])
+        self.assertEqual(len(buyback.moves), moves + 1)
+        self.assertEqual(buyback.amount_due, Decimal(36000))
+        amendment, = buyback.amendments
+        self.assertEqual(
+            [(l.principal, l.new_principal) for l in amendment.lines], [
+                (12000, 12000), (12000, Decimal('5000.01')), (12000, 12000),
+                (12000, 0), (None, Decimal('18999.99'))])
+        # It is paid as any other
+        world.post_due_interest('2008-12-31')
+        world.pay('2008-12-31', '37233.33', [
+                p.line for i in buyback.instalments for p in i.lines
+                if not p.line.reconciliation])
+        self.assertEqual(buyback.state, 'paid')
+        self.assertEqual(buyback.amount_paid, Decimal('49833.33'))
+        self.assertEqual(world.balance(), 0)
+
+    @with_world
+    def test_amend_principal_currency(self, world):
+        "The amounts in the currency of the company keep their sum"
+        chf = create_currency('CHF')
+        add_currency_rate(chf, Decimal('1.6740'), date('2007-01-01'))
+        add_currency_rate(
+            world.company.currency, Decimal(1), date('2007-01-01'))
+        buyback = world.create(
+            'running', currency=chf.id, quantity=1, route='company_purchase',
+            unit_price=Decimal('30000.01'), number_of_instalments=3,
+            interest_rate=None)
+        first, second, third = buyback.instalments
+
+        buyback.amend(date('2007-11-01'), {}, principals={
+                first: Decimal('0.01'), second: Decimal('19999.99')})
+
+        move = buyback.__class__(buyback.id).moves[-1].move
+        self.assertEqual(
+            [(l.debit, l.credit, l.amount_second_currency, l.origin)
+                for l in sorted(
+                    move.lines,
+                    key=lambda l: (-l.debit, l.credit, l.id))], [
+                (Decimal('5973.72'), 0, Decimal(10000), first.line),
+                (Decimal('5973.72'), 0, Decimal(10000), second.line),
+                (0, Decimal('0.01'), Decimal('-0.01'), first),
+                (0, Decimal('11947.43'), Decimal('-19999.99'), second),
+                ])
+        self.assertEqual(
+            [i.principal for i in buyback.instalments],
+            [Decimal('0.01'), Decimal('19999.99'), Decimal('10000.01')])
+        self.assertEqual(third.line.credit, Decimal('5973.71'))
+
+    @with_world
     def test_amend_opposition(self, world):
         "Nothing becomes due while the creditors can oppose"
         buyback = world.create(
@@ -1059,7 +1211,8 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
             self.assertRegex(
                 cm.exception.message,
                 'You can not modify the field "Signed Document.*" of the '
-                f'buyback "{buyback.rec_name}" in its state.')
+                f'buyback "{buyback.rec_name}" in its state. Amend it when it '
+            'is running, or cancel it and copy it.')
         with check_access(), self.assertRaises(WorkflowAccessError):
             amendment.lines[0].write(
                 [amendment.lines[0]], {'new_interest': Decimal(0)})
@@ -1242,6 +1395,20 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
         self.assertEqual(buyback.next_due_date, date('2008-01-31'))
 
         *instalments, last = buyback.instalments
+        # The parties amend it without entries
+        buyback.amend(
+            date('2008-02-01'), {last: date('2008-11-30')}, principals={
+                instalments[-1]: Decimal(11000), last: Decimal(13000)})
+        self.assertEqual(
+            [(i.due_date.isoformat(), i.amount)
+                for i in buyback.instalments[2:]], [
+                ('2008-07-31', Decimal('11300.00')),
+                ('2008-11-30', Decimal('13216.67'))])
+        self.assertFalse(buyback.moves)
+        buyback.amend(
+            date('2008-02-01'), {last: date('2008-10-31')}, principals={
+                instalments[-1]: Decimal(12000), last: Decimal(12000)})
+
         buyback.__class__.confirm_payment([buyback])
         self.assertEqual(
             [i.confirmed_date for i in buyback.instalments],
@@ -1653,24 +1820,33 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
                     l for l in reversal.lines
                     if l.account == world.payable])
 
-        @given(st.lists(
+        @given(
+            st.sampled_from([0, 1, 7000, 12000]),
+            st.lists(
                 st.tuples(
                     st.sampled_from(names),
                     st.integers(min_value=0, max_value=3)),
                 max_size=8))
         @settings(max_examples=8, deadline=None, phases=[Phase.generate])
-        def check(operations):
+        def check(moved, operations):
             party, = Party.create([{'name': "Associate"}])
             world.issue(party, 1)
             buyback = world.create(
                 'running', party=party.id, quantity=1, unit_price=price,
                 interest_rate=None, title_transfer='effective')
+            if moved:
+                first, second, *_ = buyback.instalments
+                buyback.amend(date('2007-11-01'), {}, principals={
+                        first: first.principal - moved,
+                        second: second.principal + moved})
+                buyback = buyback.__class__(buyback.id)
             payments = []
             for operation, index in operations:
                 due = price - sum(p.debit for p in payments)
-                line = buyback.instalments[index].line
+                instalment = buyback.instalments[index]
+                line = instalment.lines[-1].line
                 amount = {
-                    'pay': Decimal(12000), 'part': Decimal(5000),
+                    'pay': instalment.principal, 'part': Decimal(5000),
                     }.get(operation, Decimal(0))
                 if amount > due or amount and line.reconciliation:
                     continue
@@ -1698,7 +1874,8 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
         self.assertEqual(
             sum(p[2] for p in world.payments(
                     ('buyback', '=', buyback.id))), paid)
-        closed = [bool(i.line.reconciliation) for i in instalments]
+        closed = [
+            bool(i.lines[-1].line.reconciliation) for i in instalments]
         self.assertEqual(
             buyback.state, 'paid' if all(closed) else 'running')
         for instalment, is_closed in zip(instalments, closed):

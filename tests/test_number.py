@@ -142,7 +142,8 @@ class NumberTestCase(WorldMixin, unittest.TestCase):
         self.assertEqual(
             cm.exception.message,
             'You can not modify the field "Other Numbers" of the buyback '
-            f'"{buyback.rec_name}" in its state.')
+            f'"{buyback.rec_name}" in its state. Amend it when it is '
+            'running, or cancel it and copy it.')
         draft = self.transfer(world, 299)
         draft.ranges = [{'from_number': 1, 'to_number': 1}]
         draft.save()

@@ -195,20 +195,22 @@ class AmendmentLine(ReadonlyMixin, ModelSQL, ModelView):
 class Buyback(metaclass=PoolMeta):
     __name__ = 'prm.buyback'
 
-    def _check_amendable(self):
-        if self.state != 'running' or self.route == 'third_party':
+    def _check_amendable(self, third_party=False):
+        if self.state != 'running' or (
+                self.route == 'third_party' and not third_party):
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_amend_running',
                     buyback=self.rec_name))
 
-    def _get_open_instalments(self, date):
+    def _get_open_instalments(self, date, third_party=False):
         """Return the instalments overdue at the date and the later ones
 
-        Those that are settled or being paid can not be amended.
+        Those that are settled can not be amended, nor those that a third
+        party pays unless it is told.
         """
         pool = Pool()
         Instalment = pool.get('prm.buyback.instalment')
-        self._check_amendable()
+        self._check_amendable(third_party)
         ledgers = Instalment.get_ledgers([self])
         overdue, later = [], []
         for instalment in self.instalments:
@@ -263,7 +265,7 @@ class Buyback(metaclass=PoolMeta):
                 row = next(rows)
                 outstanding = row.outstanding_after
                 values['interest'] = row.interest
-                if row.interest:
+                if row.interest and self.route != 'third_party':
                     self._check_account('account_interest')
             values['outstanding_after'] = outstanding
             to_write.extend(([instalment], values))
@@ -519,35 +521,55 @@ class Buyback(metaclass=PoolMeta):
         Move.post([move])
 
     def amend(
-            self, date, dates, rate=None, description=None, document=None,
-            document_name=None, **terms):
-        """Change the due dates of instalments and the interest rate
+            self, date, dates, rate=None, principals=None, added=(),
+            description=None, document=None, document_name=None, **terms):
+        """Change the instalments that are not due and the interest rate
 
-        dates is by instalment; those due until the date do not change.
+        dates and principals are by instalment and added has the due date and
+        the principal of new ones; those due until the date do not change.
+        The principal is in the currency of the buyback and its sum stays.
         The terms are the late rate and the cure days, if they change.
         """
         pool = Pool()
         Amendment = pool.get('prm.buyback.amendment')
+        Instalment = pool.get('prm.buyback.instalment')
         Lang = pool.get('ir.lang')
         lang = Lang.get()
         self.claim([self])
-        _, later = self._get_open_instalments(date)
-        for instalment, due_date in dates.items():
-            if instalment not in later or due_date <= date:
+        _, later = self._get_open_instalments(date, third_party=True)
+        for instalment in [*dates, *(principals or {})]:
+            if (instalment not in later
+                    or dates.get(instalment, instalment.due_date) <= date):
                 raise BuybackAmendmentError(
                     gettext('prm.msg_buyback_amend_date',
                         instalment=instalment.rec_name,
+                        date=lang.strftime(date)))
+        for due_date, _ in added:
+            if due_date <= date:
+                raise BuybackAmendmentError(
+                    gettext('prm.msg_buyback_amend_added',
+                        buyback=self.rec_name,
+                        due_date=lang.strftime(due_date),
                         date=lang.strftime(date)))
         # The late interest runs on what is overdue
         if not later and (rate is not None or not terms):
             raise BuybackAmendmentError(
                 gettext('prm.msg_buyback_amend_nothing',
                     buyback=self.rec_name))
+        principals = {
+            i: self.currency.round(a) for i, a in (principals or {}).items()
+            if a != i.principal}
+        added = [(d, self.currency.round(a)) for d, a in added]
+        self._check_principal(principals, added)
+        lines = self._get_principal_lines_open(principals)
         start = self._get_interest_start(date)
         amendments = Amendment.record(
             {self: date}, 'amendment', description=description,
             document=document, document_name=document_name)
+        new = self._change_principal(date, principals, added, lines)
         if later:
+            # What was read before is not what is stored
+            later = Instalment.browse([*later, *new])
             self._set_due_dates(
                 {i: dates.get(i, i.due_date) for i in later}, rate=rate,
                 start=start)
@@ -744,20 +766,27 @@ class Amend(_BuybackWizard):
         Date = pool.get('ir.date')
         with Transaction().set_context(company=self.record.company.id):
             today = Date.today()
+        instalments = self.record._get_open_instalments(
+            today, third_party=True)[1]
         return {
             'buyback': self.record.id,
             'date': today,
             'interest_rate': self.record.interest_rate,
             'late_rate': self.record.late_rate,
             'cure_days': self.record.cure_days,
+            'currency': self.record.currency.id,
+            'principal': sum(
+                (i.principal for i in instalments if i.in_price),
+                self.record.currency.round(Decimal(0))),
             'lines': [
                 {
                     'instalment': i.id,
                     'principal': i.principal,
                     'currency': i.currency.id,
                     'due_date': i.due_date,
+                    'in_price': i.in_price,
                     }
-                for i in self.record._get_open_instalments(today)[1]],
+                for i in instalments],
             }
 
     def transition_amend(self):
@@ -768,9 +797,14 @@ class Amend(_BuybackWizard):
         rate = None
         if start.interest_rate != self.record.interest_rate:
             rate = start.interest_rate or Decimal(0)
+        lines = [l for l in start.lines if l.instalment]
         self.record.amend(
-            start.date, {l.instalment: l.due_date for l in start.lines},
-            rate, description=start.description, document=start.document,
+            start.date, {l.instalment: l.due_date for l in lines}, rate,
+            principals={l.instalment: l.principal for l in lines},
+            added=[
+                (l.due_date, l.principal) for l in start.lines
+                if not l.instalment],
+            description=start.description, document=start.document,
             document_name=start.document_name, **terms)
         return 'end'
 
@@ -804,20 +838,45 @@ class AmendStart(SignedMixin, ModelView):
             ('cure_days', '=', None),
             ('cure_days', '>=', 0),
             ])
+    currency = fields.Many2One(
+        'currency.currency', "Currency", readonly=True)
+    principal = Monetary(
+        "Principal", currency='currency', digits='currency', readonly=True,
+        help="What the instalments that are not due pay of the price.")
+    difference = fields.Function(Monetary(
+            "To Spread", currency='currency', digits='currency',
+            help="The part of the principal that the instalments do not "
+            "have: it must be zero."),
+        'on_change_with_difference')
     lines = fields.One2Many(
-        'prm.buyback.amend.line', None, "Instalments")
+        'prm.buyback.amend.line', None, "Instalments",
+        context={
+            'currency': Eval('currency', -1),
+            },
+        depends=['currency'],
+        help="The instalments that are not due, and the new ones.")
 
-    @fields.depends('buyback', 'date', 'lines')
+    @fields.depends('buyback', 'date', 'lines', 'principal')
     def on_change_date(self):
         pool = Pool()
         Line = pool.get('prm.buyback.amend.line')
         if self.buyback and self.date:
-            _, later = self.buyback._get_open_instalments(self.date)
+            _, later = self.buyback._get_open_instalments(
+                self.date, third_party=True)
             self.lines = [
                 Line(
                     instalment=i, principal=i.principal,
-                    currency=i.currency, due_date=i.due_date)
+                    currency=i.currency, due_date=i.due_date,
+                    in_price=i.in_price)
                 for i in later]
+            self.principal = sum(
+                (i.principal for i in later if i.in_price), Decimal(0))
+
+    @fields.depends('lines', 'principal')
+    def on_change_with_difference(self, name=None):
+        return (self.principal or Decimal(0)) - sum(
+            (l.principal or Decimal(0) for l in self.lines or []
+                if l.in_price), Decimal(0))
 
 
 class AmendLine(ModelView):
@@ -825,9 +884,25 @@ class AmendLine(ModelView):
     __string__ = "Amend Buyback Line"
 
     instalment = fields.Many2One(
-        'prm.buyback.instalment', "Instalment", required=True, readonly=True)
+        'prm.buyback.instalment', "Instalment", readonly=True,
+        help="Empty for a new one.")
     principal = Monetary(
-        "Principal", currency='currency', digits='currency', readonly=True)
+        "Principal", currency='currency', digits='currency', required=True,
+        domain=[
+            ('principal', '>=', 0),
+            ],
+        states={
+            'readonly': ~Eval('in_price', True),
+            })
     currency = fields.Many2One(
         'currency.currency', "Currency", readonly=True)
     due_date = fields.Date("Due Date", required=True)
+    in_price = fields.Boolean("In Price", readonly=True)
+
+    @classmethod
+    def default_currency(cls):
+        return Transaction().context.get('currency')
+
+    @classmethod
+    def default_in_price(cls):
+        return True

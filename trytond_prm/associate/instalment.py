@@ -523,7 +523,7 @@ class Instalment(ModelSQL, ModelView):
             if self.unknown:
                 return 'waived'
             return 'paid' if ledger.paid >= self.amount else 'waived'
-        elif not self.amount and not ledger.posted:
+        elif not self.amount and ledger.posted == ledger.moved:
             if self.unknown:
                 return 'pending'
             return 'paid' if due_date <= today else 'pending'
