@@ -550,6 +550,26 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
             self.assertEqual(
                 figures(), {"John": Decimal(20), "Jane": Decimal(70)})
 
+            # What the manager has sold and the rest is shared as one amount
+            Share = pool.get('prm.revenue.share')
+            Sale.write([sale], {'quoted_by': john.id})
+            others = [create_employee(company, name) for name in "BC"]
+            shares = Share.create([{
+                        'partner': partner.id,
+                        'employee': employee.id,
+                        'percentage': Decimal(percentage),
+                        'start_date': dt.date(2024, 1, 1),
+                        } for employee, percentage in zip(
+                            [jane, *others], ['0.3333', '0.3333', '0.3334'])])
+            # 120 gives 40.00, 39.99 (79.99) and 40.01, -30 takes 10.00,
+            # 10.00 (20.00) and 10.00
+            self.assertEqual(figures(), {
+                    "John": 0,
+                    "Jane": Decimal('30.00'),
+                    "B": Decimal('29.99'),
+                    "C": Decimal('30.01')})
+            Share.delete(shares)
+
             # An invoice counts for its action, or else the one of the
             # opportunity of its sale
             plan, = Plan.create([{

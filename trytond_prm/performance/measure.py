@@ -464,26 +464,39 @@ class Measures:
         company = Company.__table__()
         currency = Currency.__table__()
         share = Share.__table__()
-        shared = rows.join(
-            share,
-            condition=(share.partner == rows.partner)
-            & (share.start_date <= rows.date)
-            & ((share.end_date == Null) | (share.end_date >= rows.date)))
+        # The lines of the sales of the manager and the others are one amount.
+        key = [
+            getattr(rows, name).as_(name)
+            for name in ['company', 'partner', 'employee', 'date', *names]]
+        shared = (rows
+            .join(share,
+                condition=(share.partner == rows.partner)
+                & (share.start_date <= rows.date)
+                & ((share.end_date == Null) | (share.end_date >= rows.date)))
+            .select(
+                *key,
+                share.id.as_('share'),
+                share.employee.as_('to'),
+                share.percentage.as_('percentage'),
+                Sum(rows.amount).as_('amount'),
+                group_by=[
+                    *(column.expression for column in key),
+                    share.id, share.employee, share.percentage]))
         window = Window(
-            [rows.company, rows.partner, rows.employee, rows.date,
-                *(getattr(rows, name) for name in names)],
-            order_by=[share.id.asc])
-        until = Sum(sql_exact(share.percentage), window=window)
+            [shared.company, shared.partner, shared.employee, shared.date,
+                *(getattr(shared, name) for name in names)],
+            order_by=[shared.share.asc])
+        until = Sum(sql_exact(shared.percentage), window=window)
         shared = shared.select(
-            rows.company.as_('company'),
-            rows.date.as_('date'),
-            sql_amount(rows.amount).as_('amount'),
-            rows.partner.as_('partner'),
-            *(getattr(rows, name).as_(name) for name in names),
-            rows.employee.as_('base'),
-            share.employee.as_('employee'),
+            shared.company.as_('company'),
+            shared.date.as_('date'),
+            sql_amount(shared.amount).as_('amount'),
+            shared.partner.as_('partner'),
+            *(getattr(shared, name).as_(name) for name in names),
+            shared.employee.as_('base'),
+            shared.to.as_('employee'),
             sql_amount(until).as_('until'),
-            sql_amount(until - sql_exact(share.percentage)).as_('before'))
+            sql_amount(until - sql_exact(shared.percentage)).as_('before'))
         rounding = currency.rounding
         if measure not in {'revenue', 'margin'}:
             rounding = Cast(Literal(_UNIT), 'NUMERIC')
