@@ -25,7 +25,8 @@ from trytond.modules.prm.trytond_prm.performance.seasonality import (
 from trytond.modules.prm.trytond_prm.performance.smoothing import (
     Month, smoothing)
 from trytond.modules.prm.trytond_prm.performance.target import (
-    interval_weights, month_weights, spread_months, week_intervals)
+    interval_weights, month_weights, spread_months, spread_units,
+    week_intervals)
 from trytond.modules.prm.trytond_prm.performance.team import surplus_range
 from trytond.pool import Pool
 from trytond.tests.test_tryton import with_transaction
@@ -259,6 +260,41 @@ class SpreadTestCase(unittest.TestCase):
             self.assertEqual(monday - sunday, dt.timedelta(days=1))
             self.assertEqual(monday.weekday(), 0)
 
+    @given(
+        st.integers(0, 10 ** 4), st.integers(0, 800),
+        st.booleans())
+    def test_spread_units(self, amount, days, weeks):
+        "What is counted is spread in units that are close to the parts"
+        start = date('2024-01-01')
+        end = start + dt.timedelta(days=days)
+        shares = dict(enumerate(decimals(SERVICES), 1))
+        weights = (interval_weights(week_intervals(start, end), shares)
+            if weeks else month_weights(start, end, shares))
+
+        amounts = spread_units(D(amount), weights)
+
+        self.assertEqual(sum(amounts.values()), amount)
+        total = sum(weight for _, weight in weights)
+        for day, weight in weights:
+            self.assertGreaterEqual(amounts[day], 0)
+            self.assertLess(abs(amounts[day] - amount * weight / total), 2)
+
+    def test_units(self):
+        "The last month of what is counted is not far from the others"
+        months = month_weights(date('2024-01-01'), date('2024-12-31'))
+        self.assertEqual(
+            list(map(int, spread_units(D(10), months[:3]).values())),
+            [3, 3, 4])
+        # 0.83 until January, 1.67 until February, 2.5 until March…
+        self.assertEqual(
+            list(map(int, spread_units(D(10), months).values())),
+            [1, 1, 0, 1, 1, 1, 1, 1, 1, 0, 1, 1])
+        self.assertEqual(
+            list(map(int, spread_units(D(6), months).values())),
+            [0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 0])
+        self.assertIsNone(
+            spread_units(D(6), [(day, D(0)) for day, _ in months]))
+
     def test_weights(self):
         "A month counts for its days inside the period"
         self.assertEqual(
@@ -310,6 +346,12 @@ class SpreadTestCase(unittest.TestCase):
         self.assertEqual(outliers, [(2023, 12)])
         self.assertEqual(sum(shares), 1)
         self.assertEqual(shares[0], D('0.083333'))
+        # A last share that is too small leaves the remainder to the highest
+        shares, _ = derive_shares(
+            {2024: [D(10 ** 7)] * 6 + [D(0)] * 5 + [D(1)]})
+        # 6 × 0.166667 is 0.000002 too much
+        self.assertEqual(
+            shares, [D('0.166665')] + [D('0.166667')] * 5 + [0] * 6)
         self.assertEqual(derive_shares({2024: [D(-1)] * 12}), (None, []))
 
     @settings(suppress_health_check=[HealthCheck.too_slow])
@@ -327,6 +369,7 @@ class SpreadTestCase(unittest.TestCase):
         shares, _ = derive_shares(years, method)
         if shares:
             self.assertEqual(sum(shares), 1)
+            self.assertGreaterEqual(min(shares), 0)
 
     def test_smoothing_without_target(self):
         "There is no smoothing without target"

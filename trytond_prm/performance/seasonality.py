@@ -26,7 +26,8 @@ def derive_shares(years, method='mean'):
     years is a dictionary of the 12 amounts by year; a negative amount counts
     for zero and a year without amount is left out. Each year weighs the
     same: a share is the mean or the median of the shares of its years. The
-    shares total exactly 1, the last month takes the remainder. An outlier
+    shares total exactly 1, the last month takes the remainder, or the
+    highest one when the last is too small for it. An outlier
     is a pair of year and month whose share is more than 50 % away from the
     median of at least 3 years. Return None without any year.
     """
@@ -44,6 +45,9 @@ def derive_shares(years, method='mean'):
     shares = spread(
         Decimal(1), [mean / total for mean in means],
         lambda share: share.quantize(_SHARE))
+    if (lowest := min(shares)) < 0:
+        shares[shares.index(lowest)] = Decimal(0)
+        shares[shares.index(max(shares))] += lowest
     outliers = []
     if len(shares_by_year) >= 3:
         medians = list(map(statistics.median, months))

@@ -43,6 +43,7 @@ MEASURES = [
 # Those that need no other module
 BASE_MEASURES = [m for m in MEASURES if m[0] != 'won_deals']
 MONEY_MEASURES = ['revenue', 'margin']
+COUNT_MEASURES = ['interactions', 'new_partners', 'won_deals']
 MEASURE_SCOPES = {
     'revenue': [
         'company', 'team', 'employee', 'partner', 'category', 'territory'],
@@ -119,6 +120,33 @@ def spread_months(amount, weights, round_):
         date: round_(amount * weight / total) for date, weight in weights}
     last = max(date for date, weight in weights if weight)
     amounts[last] += amount - sum(amounts.values())
+    return amounts
+
+
+def spread_units(amount, weights):
+    """Return whole amount spread on the (date, weight) pairs as a dictionary
+
+    It is the one of spread_months unless the remainder moves the last month
+    by one or more: then each month gets the difference between what is
+    rounded until it and before it, so that none is far from its part.
+    """
+    def round_(amount):
+        return amount.quantize(Decimal(1), ROUND_HALF_EVEN)
+
+    amounts = spread_months(amount, weights, round_)
+    if not amounts:
+        return amounts
+    total = sum(weight for _, weight in weights)
+    weights = sorted(weights)
+    last, weight = max(pair for pair in weights if pair[1])
+    if abs(amounts[last] - amount * weight / total) < 1:
+        return amounts
+    before = until = Decimal(0)
+    for date, weight in weights:
+        until += weight
+        rounded = round_(amount * until / total)
+        amounts[date] = rounded - before
+        before = rounded
     return amounts
 
 
@@ -644,7 +672,7 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
         intervals = self._get_intervals(periods)
         weights = interval_weights(
             intervals, self.seasonality.shares if self.seasonality else None)
-        amounts = spread_months(self.target, weights, self._round)
+        amounts = self._spread_amount(self.target, weights)
         return [
             Slice(
                 target=self, start_date=start, end_date=end,
@@ -657,7 +685,7 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
         The floor, the target and the stretch are each spread by the shares
         of the months of the period, normalised over the period, and rounded
         in the currency of the company, to two decimals for a quantity and to
-        units for what is counted.
+        units for what is counted. See spread_months and spread_units.
         """
         pool = Pool()
         Line = pool.get('prm.target.line')
@@ -670,7 +698,7 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
                     target=self.rec_name,
                     seasonality=self.seasonality.rec_name))
         spreads = {
-            name: spread_months(amount, weights, self._round)
+            name: self._spread_amount(amount, weights)
             for name in ['floor', 'target', 'stretch']
             if (amount := getattr(self, name)) is not None}
         return [
@@ -681,6 +709,11 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
                 floor=spreads.get('floor', {}).get(date),
                 stretch=spreads.get('stretch', {}).get(date))
             for date, _ in weights]
+
+    def _spread_amount(self, amount, weights):
+        if self.measure in COUNT_MEASURES:
+            return spread_units(amount, weights)
+        return spread_months(amount, weights, self._round)
 
     def _round(self, amount):
         if self.currency:
