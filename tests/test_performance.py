@@ -18,8 +18,9 @@ from trytond.modules.company.tests import (
 from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.modules.prm.trytond_prm.exceptions import WorkflowAccessError
 from trytond.modules.prm.trytond_prm.performance.exceptions import (
-    ActionStopError, PlanAccessError, RevenueShareError, SeasonalityError,
-    TargetValidationError, TeamMemberOverlapError)
+    ActionStopError, PerformanceInvoicesError, PlanAccessError,
+    RevenueShareError, SeasonalityError, TargetValidationError,
+    TeamMemberOverlapError)
 from trytond.modules.prm.trytond_prm.performance.seasonality import (
     derive_shares)
 from trytond.modules.prm.trytond_prm.performance.smoothing import (
@@ -616,6 +617,19 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
             self.assertEqual(landing(months[12]), (D(290), D(290)))
             self.assertEqual(months[12].landing_months, 12)
 
+            # A month without target lands too when it is over
+            employee = create_employee(company)
+            create_target(
+                company, '300', '2020-01-01', '2020-12-31',
+                scope='employee', employee=employee,
+                seasonality=create_seasonality(
+                    company, '0.5 0.3 0.2' + ' 0' * 9))
+            months = performances(
+                scope='employee', start_date=date('2020-01-01'),
+                end_date=date('2020-12-31'))
+            self.assertEqual(landing(months[11]), (D(0), D(0)))
+            self.assertEqual(months[11].landing_months, 3)
+
             today = dt.date.today()
             create_target(
                 company, '1200', f'{today.year}-01-01',
@@ -748,8 +762,8 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                 [('date', '=', date('2024-01-01'))],
                 scope='employee', employee=employees[1].id)
             self.assertEqual(
-                set(Performance.get_invoices([row])),
-                {i.id for i in invoices[:2]})
+                sorted(Performance.get_invoices([row])),
+                [i.id for i in invoices[:2]])
 
     @with_transaction()
     def test_scopes(self):
@@ -957,7 +971,7 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                 [D('0.1667'), D('0.5'), D('0.8333')])
             self.assertEqual(
                 vacancy.monthly_target_source,
-                "Targets of the 12 months before")
+                "Mean of the targets of 12 months")
             self.assertEqual(
                 vacancy.vacancy_source, "2.50 months at 400.00 of margin")
             self.assertEqual(
@@ -973,6 +987,34 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
             self.assertEqual(open_.vacancy_cost, D(0))
             self.assertEqual(open_.ramp_up_cost, D(0))
             self.assertEqual(other.monthly_target, D(0))
+            # The means are those of the months that the employee worked
+            revenue, = Vacancy.create([
+                    dict(values, left_date=date('2024-05-31'),
+                        employee=create_employee(company, "Joe").id)])
+            Target = pool.get('prm.target')
+            create_target(
+                company, '600', '2024-03-01', '2024-05-31',
+                scope='employee', employee=revenue.employee)
+            Vacancy.compute([revenue])
+            self.assertEqual(revenue.monthly_target, D(200))
+            Target.delete(Target.search([]))
+            revenue, = Vacancy.create([
+                    dict(values, left_date=date('2024-05-31'))])
+            Vacancy.compute([revenue])
+            # 3607 from June to April
+            self.assertEqual(revenue.monthly_target, D('327.91'))
+            self.assertEqual(
+                revenue.monthly_target_source,
+                "Mean of the revenue of 11 months")
+            # The partners that were handed over before the last day
+            manager, = lost.managers
+            manager.end_date = date('2024-06-14')
+            manager.save()
+            for handover, cost in [(None, 0), ('2024-06-01', 1200)]:
+                vacancy.handover_date = handover and date(handover)
+                vacancy.save()
+                Vacancy.compute([vacancy])
+                self.assertEqual(vacancy.lost_partners_cost, cost)
             vacancy.ramp_up = [{'month': 1, 'rate': D('0.75')}]
             vacancy.save()
             Vacancy.compute([vacancy])
@@ -1030,6 +1072,18 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                 + ', '.join(f"{m} 2023" for m in MONTHS[3:])
                 + ", January 2024, "
                 + ', '.join(f"{m} 2024" for m in MONTHS[3:]) + ".")
+            # The present year is not over
+            today = dt.date.today()
+            setup_accounting(company, today.year)
+            create_invoices(company, (party, today.isoformat(), '100'))
+            wizard.start.last_year = today.year
+            values = wizard.get_values()
+            self.assertEqual(
+                values['lines'][0][1][1]['share'], D('0.416667'))
+            self.assertIn(
+                f"Left out because it is not over: {today.year}.",
+                values['description'])
+            wizard.start.last_year = 2024
             team, = pool.get('prm.team').create([
                     {'name': "Direct", 'company': company.id}])
             wizard.start.scope = 'team'
@@ -1178,7 +1232,14 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                 [m.actual for m in performances(
                         [('date', '=', date('2024-01-01'))],
                         scope='company', measure='quantity')], [hours])
-            self.assertIsNone(performances(measure='quantity')[0].currency)
+            month, = performances(
+                [('date', '=', date('2024-01-01'))], scope='company',
+                measure='quantity')
+            self.assertIsNone(month.currency)
+            # The line of the plain invoice has no product
+            self.assertEqual(
+                set(Performance.get_invoices([month])),
+                {invoice.id, credit_note.id})
             wizard = Derive(Derive.create()[0])
             wizard.start.name = "Services"
             wizard.start.company = company
@@ -1245,6 +1306,14 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                         [m.actual for m in performances(
                                 [('date', '>=', date('2024-01-01'))],
                                 scope=scope, measure=measure)], actuals)
+            Invoices = pool.get('prm.performance.invoices', type='wizard')
+            session_id, _, _ = Invoices.create()
+            with Transaction().set_context(
+                    active_model='prm.performance', active_id=rows[0].id,
+                    active_ids=[rows[0].id]), \
+                    self.assertRaisesRegex(
+                        PerformanceInvoicesError, 'are not made of invoices'):
+                Invoices.execute(session_id, {}, 'open_')
             rows = performances(scope='partner', measure='interactions')
             self.assertEqual(
                 [(m.partner, m.date, m.actual) for m in rows], [
@@ -1540,6 +1609,23 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                 [t.parent for t in renewed], [None, renewed[0], renewed[0]])
             # 44.01 (44.011) + 55
             self.assertEqual(renewed[0].children_target, D('99.01'))
+            # 104.99 is 3 × 35.00 (34.9965) less 0.01
+            total = create_target(
+                company, '99.99', '2024-01-01', '2024-12-31')
+            third = [
+                create_target(
+                    company, '33.33', '2024-01-01', '2024-12-31',
+                    scope='employee', employee=employee, parent=total,
+                    floor=D('33.33'), stretch=D('33.33'))
+                for employee in [*employees, employees[0]]]
+            renewed = Target.renew([total, *third], D('0.05'))
+            self.assertEqual(renewed[0].children_gap, 0)
+            self.assertEqual(
+                [(t.floor, t.target, t.stretch) for t in renewed], [
+                    (None, D('104.99'), None),
+                    (D('35.00'), D('35.00'), D('35.00')),
+                    (D('35.00'), D('35.00'), D('35.00')),
+                    (D('34.99'), D('34.99'), D('35.00'))])
             with Transaction().set_context(_skip_warnings=True):
                 copy, = Target.copy([parent])
             self.assertEqual(copy.children, ())
@@ -1571,6 +1657,8 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                 self.assertEqual(
                     sum(l.amount for c in children for l in c.lines),
                     sum(l.amount for l in parent.lines))
+                renewed = Target.renew([parent, *children], D('0.0333'))
+                self.assertEqual(renewed[0].children_gap, 0)
 
             check()
 
@@ -1602,6 +1690,14 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
             with Transaction().set_context(_skip_warnings=True):
                 copy, = Target.copy([target])
             self.assertEqual(copy.revisions, ())
+            lines = target.lines
+            Target.write([target], {
+                    'scope': 'employee', 'employee': employee.id})
+            target = Target(target.id)
+            self.assertEqual(target.lines, lines)
+            self.assertEqual(
+                [(r.subject, r.measure) for r in target.revisions],
+                [(company, 'revenue')] * 3)
 
     @with_transaction()
     def test_territory(self):

@@ -20,6 +20,10 @@ class RevenueShareError(ValidationError):
     pass
 
 
+class PerformanceInvoicesError(UserError):
+    pass
+
+
 class PlanAccessError(AccessError):
     pass
 

@@ -122,6 +122,10 @@ class Target(WonDealsMixin, metaclass=PoolMeta):
     __name__ = 'prm.target'
 
 
+class TargetRevision(WonDealsMixin, metaclass=PoolMeta):
+    __name__ = 'prm.target.revision'
+
+
 class PerformanceContext(WonDealsMixin, metaclass=PoolMeta):
     __name__ = 'prm.performance.context'
 

@@ -10,6 +10,7 @@ from sql.aggregate import Count, Max, Min, Sum
 from sql.conditionals import Case, Coalesce
 from sql.functions import Round
 
+from trytond.i18n import gettext
 from trytond.model import fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
@@ -21,10 +22,11 @@ from trytond.wizard import StateAction, Wizard
 from ..tools import (
     sql_amount, sql_exact, sql_month, sql_next_year, sql_ratio, sql_sum,
     to_date, to_decimal)
+from .exceptions import PerformanceInvoicesError
 from .measure import Extent, Measures, at_date
 from .report import Report
 from .smoothing import Month, smoothing
-from .target import MEASURE_SCOPES, MEASURES, SCOPES
+from .target import COUNT_MEASURES, MEASURE_SCOPES, MEASURES, SCOPES
 
 # The months over that make a landing worth showing
 LANDING_MONTHS = 3
@@ -113,8 +115,9 @@ class Performance(Measures, Report):
             return Sum(column, window=until)
 
         # The present month is not over: it tells nothing of the landing.
+        today = Date.today()
         rate = Case(
-            (months.date < Date.today().replace(day=1),
+            (months.date < today.replace(day=1),
                 sql_ratio(months.actual, months.target, None)),
             else_=Null)
         months = months.select(
@@ -123,15 +126,15 @@ class Performance(Measures, Report):
             cumulate(months.actual).as_('cumulative_actual'),
             cumulate(months.last_year).as_('cumulative_last_year'),
             Sum(months.target, window=Window(partition)).as_('total'),
-            rate.as_('rate'),
             Count(rate, window=until).as_('rates'),
             Min(rate, window=until).as_('rate_low'),
             Max(rate, window=until).as_('rate_high'))
+        over = months.date < today.replace(day=1)
 
         def landing(rate):
             "The remaining months each go as the rate of the target"
             return Case(
-                ((months.rate != Null) & (months.rates >= LANDING_MONTHS),
+                (over & (months.rates >= LANDING_MONTHS),
                     Round(sql_amount(
                             months.cumulative_actual
                             + (months.total - months.cumulative_target)
@@ -155,7 +158,7 @@ class Performance(Measures, Report):
                 'growth'),
             landing(months.rate_low).as_('landing_low'),
             landing(months.rate_high).as_('landing_high'),
-            Case((months.rate != Null, months.rates), else_=Null).as_(
+            Case((over & (months.rates > 0), months.rates), else_=Null).as_(
                 'landing_months'),
             sql_ratio(
                 months.weighted_pipeline,
@@ -472,30 +475,37 @@ class Performance(Measures, Report):
 
     @classmethod
     def get_invoices(cls, performances):
-        "Return the identifiers of the invoices that make the actual"
-        performances = [
-            p for p in performances if p.measure in {'revenue', 'margin'}]
-        if not performances:
-            return []
-        dates = [p.date for p in performances]
-        sources, withs = cls.sources(
-            'revenue', list({p.scope for p in performances}),
-            Extent(
-                (min(dates), max(dates) + relativedelta(day=31)),
-                companies=list({p.company.id for p in performances})),
-            'invoice')
-        invoices = Union(*(
-                source.select(
-                    source.invoice,
-                    where=reduce(or_, (
-                            (source.company == p.company.id)
-                            & (getattr(source, scope) == p.subject.id)
-                            & (sql_month(source.date) == p.date)
-                            for p in performances if p.scope == scope)))
-                for scope, source in sources.items()))
+        """Return the identifiers of the invoices that make the actual
+
+        What is counted is not made of invoices.
+        """
+        invoices = {}
         cursor = Transaction().connection.cursor()
-        cursor.execute(*invoices.select(invoices.invoice, with_=withs))
-        return [invoice for invoice, in cursor]
+        by_measure = defaultdict(list)
+        for performance in performances:
+            if performance.measure not in COUNT_MEASURES:
+                by_measure[performance.measure].append(performance)
+        for measure, rows in by_measure.items():
+            dates = [p.date for p in rows]
+            sources, withs = cls.sources(
+                measure, list({p.scope for p in rows}),
+                Extent(
+                    (min(dates), max(dates) + relativedelta(day=31)),
+                    companies=list({p.company.id for p in rows})),
+                'invoice')
+            query = Union(*(
+                    source.select(
+                        source.invoice,
+                        where=reduce(or_, (
+                                (source.company == p.company.id)
+                                & (getattr(source, scope) == p.subject.id)
+                                & (sql_month(source.date) == p.date)
+                                for p in rows if p.scope == scope)))
+                    for scope, source in sources.items()))
+            cursor.execute(*query.select(
+                    query.invoice, group_by=[query.invoice], with_=withs))
+            invoices.update(dict.fromkeys(invoice for invoice, in cursor))
+        return list(invoices)
 
     @classmethod
     def attributed_amounts(cls, start_date, end_date, employees=None):
@@ -612,6 +622,10 @@ class PerformanceInvoices(Wizard):
     def do_open_(self, action):
         pool = Pool()
         Performance = pool.get('prm.performance')
+        if all(r.measure in COUNT_MEASURES for r in self.records):
+            raise PerformanceInvoicesError(gettext(
+                    'prm.msg_performance_invoices_measure',
+                    performance=self.record.rec_name))
         action['pyson_domain'] = PYSONEncoder().encode([
                 ('id', 'in', Performance.get_invoices(self.records)),
                 ])

@@ -218,6 +218,11 @@ class SeasonalityDerive(Wizard):
         pool = Pool()
         Month = pool.get('ir.calendar.month')
         years = self.get_years()
+        # The months to come would count for zero
+        not_over = [
+            str(year) for year in sorted(years)
+            if year >= self.start.default_last_year() + 1
+            and any(years.pop(year))]
         shares, outliers = derive_shares(years, self.start.method)
         if not shares:
             raise SeasonalityError(gettext(
@@ -231,6 +236,10 @@ class SeasonalityDerive(Wizard):
                 years=', '.join(
                     str(y) for y, amounts in sorted(years.items())
                     if any(a > 0 for a in amounts)))]
+        if not_over:
+            description.append(gettext(
+                    'prm.msg_seasonality_derive_not_over',
+                    years=', '.join(not_over)))
         if missing := [
                 f"{names[month]} {year}"
                 for year, amounts in sorted(years.items())

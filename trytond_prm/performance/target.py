@@ -57,9 +57,12 @@ MEASURE_SCOPES = {
     'won_deals': ['company', 'team', 'employee', 'partner', 'territory'],
     }
 
+# What is spread
+_SPREAD = [
+    'start_date', 'end_date', 'floor', 'target', 'stretch', 'seasonality']
 # What a revision of the target changes
 _REVISED = [
-    'start_date', 'end_date', 'floor', 'target', 'stretch', 'seasonality']
+    'scope', *(scope for scope, _ in SCOPES), 'measure', *_SPREAD]
 
 
 def month_weights(start_date, end_date, shares=None):
@@ -528,7 +531,7 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
         cls._measured_cache.clear()
         if mode == 'create' or (
                 mode == 'write'
-                and field_names & {*_REVISED, 'interval', 'company',
+                and field_names & {*_SPREAD, 'interval', 'company',
                     'measure'}):
             cls._spread(targets)
 
@@ -561,7 +564,8 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
     def renew(cls, targets, growth, plan=None):
         """Return the copies of the targets for the year after
 
-        The amounts are multiplied by 1 + growth and rounded.
+        The amounts are multiplied by 1 + growth and rounded. The children
+        that total their target still do: the last one takes the remainder.
         """
         def next_year(date):
             if (date + dt.timedelta(days=1)).day == 1:
@@ -570,15 +574,13 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
 
         def copy(name):
             def compute(data):
-                target = by_id[data['id']]
-                value = getattr(target, name)
                 if name in {'start_date', 'end_date'}:
-                    return next_year(value)
-                elif value is not None:
-                    return target._round(value * (1 + growth))
+                    return next_year(getattr(by_id[data['id']], name))
+                return amounts[data['id']][name]
             return compute
 
         by_id = {t.id: t for t in targets}
+        amounts = cls._get_renewed_amounts(targets, growth)
         new_targets = cls.copy(targets, default={
                 'plan': plan.id if plan else None,
                 'parent': None,
@@ -596,6 +598,43 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
                         [children, {'parent': parent}]
                         for parent, children in by_parent.items()), []))
         return new_targets
+
+    @classmethod
+    def _get_renewed_amounts(cls, targets, growth):
+        "Return the floor, the target and the stretch by identifier"
+        amounts = {
+            target.id: {
+                name: (target._round(value * (1 + growth))
+                    if (value := getattr(target, name)) is not None else None)
+                for name in ['floor', 'target', 'stretch']}
+            for target in targets}
+        parents = [
+            t for t in targets if not (t.parent and t.parent.id in amounts)]
+        while parents:
+            children = []
+            for parent in parents:
+                renewed = sorted(
+                    (c for c in parent.children if c.id in amounts), key=int)
+                children += renewed
+                if (len(renewed) < len(parent.children)
+                        or sum(c.target for c in renewed) != parent.target):
+                    continue
+                remainder = amounts[parent.id]['target'] - sum(
+                    amounts[c.id]['target'] for c in renewed)
+                for child in reversed(renewed):
+                    values = amounts[child.id]
+                    if values['target'] and values['target'] + remainder >= 0:
+                        cls._add_remainder(values, remainder)
+                        break
+            parents = children
+        return amounts
+
+    @classmethod
+    def _add_remainder(cls, values, remainder):
+        values['target'] += remainder
+        for name, limit in [('floor', min), ('stretch', max)]:
+            if values[name] is not None:
+                values[name] = limit(values[name], values['target'])
 
     @classmethod
     def copy(cls, targets, default=None):
@@ -893,6 +932,18 @@ class TargetRevision(ModelSQL, ModelView):
     employee = fields.Many2One(
         'company.employee', "Employee", readonly=True, ondelete='RESTRICT',
         help="Who changed the target.")
+    subject = fields.Reference(
+        "Subject", [
+            ('company.company', "Company"),
+            ('prm.team', "Team"),
+            ('company.employee', "Employee"),
+            ('prm.partner', "Partner"),
+            ('product.category', "Product Category"),
+            ('prm.territory', "Territory"),
+            ], readonly=True,
+        help="Whose result was measured.")
+    measure = fields.Selection(
+        [(None, "")] + BASE_MEASURES, "Measure", readonly=True, sort=False)
     start_date = fields.Date("Start Date", readonly=True)
     end_date = fields.Date("End Date", readonly=True)
     floor = Monetary(
@@ -928,10 +979,12 @@ class TargetRevision(ModelSQL, ModelView):
             'target': target.id,
             'date': Date.today(),
             'employee': Transaction().context.get('employee'),
+            'subject': str(target.subject),
+            'measure': target.measure,
             **{
                 'amount' if name == 'target' else name: getattr(
                     getattr(target, name), 'id', getattr(target, name))
-                for name in _REVISED},
+                for name in _SPREAD},
             }
 
     def get_rec_name(self, name):

@@ -48,6 +48,16 @@ class Vacancy(ModelSQL, ModelView):
     left_date = fields.Date(
         "Left On", required=True,
         help="The last day of the employee.")
+    handover_date = fields.Date(
+        "Handover From",
+        domain=[
+            If(Eval('handover_date') & Eval('left_date'),
+                ('handover_date', '<=', Eval('left_date')),
+                ()),
+            ],
+        help="The partners that the employee managed from this day on count, "
+        "even if they were handed over before the last day.\n"
+        "The last day when empty.")
     replaced_date = fields.Date(
         "Replaced On",
         domain=[
@@ -73,9 +83,9 @@ class Vacancy(ModelSQL, ModelView):
     monthly_target = Monetary(
         "Monthly Target", currency='currency', digits='currency',
         help="The revenue that the position brings in a month.\n"
-        "When it is computed, it is the mean of the targets of the employee "
-        "over the 12 months before the leave, or of the revenue without "
-        "target.")
+        "When it is computed, it is the mean of the months with a target "
+        "among the 12 before the leave or, without target, of the revenue "
+        "since the first of them with revenue.")
     margin_rate = fields.Numeric(
         "Margin Rate", digits=(1, 4), required=True,
         domain=[('margin_rate', '>=', 0), ('margin_rate', '<=', 1)],
@@ -90,11 +100,12 @@ class Vacancy(ModelSQL, ModelView):
     lost_partners_cost = Monetary(
         "Lost Partners", currency='currency', digits='currency',
         help="The margin of one year of the partners that the employee "
-        "managed and that ended within 12 months after the leave.")
+        "managed and that ended from the handover to 12 months after the "
+        "leave.")
     gestures_cost = Monetary(
         "Commercial Gestures", currency='currency', digits='currency',
         help="The gestures granted to the partners that the employee "
-        "managed, from the leave to the end of the ramp up.")
+        "managed, from the handover to the end of the ramp up.")
     recruitment_cost = Monetary(
         "Recruitment", currency='currency', digits='currency',
         domain=['OR',
@@ -189,6 +200,11 @@ class Vacancy(ModelSQL, ModelView):
         return [('employee.rec_name', *clause[1:])]
 
     @property
+    def _first_day(self):
+        "From when the partners may be lost"
+        return self.handover_date or self.left_date
+
+    @property
     def _last_vacant_day(self):
         pool = Pool()
         Date = pool.get('ir.date')
@@ -240,9 +256,10 @@ class Vacancy(ModelSQL, ModelView):
         for vacancy in vacancies:
             round_ = vacancy.currency.round
             if vacancy.monthly_target is None:
-                amount, message = targets[vacancy]
+                amount, message, months = targets[vacancy]
                 vacancy.monthly_target = round_(amount)
-                vacancy.monthly_target_source = gettext(message)
+                vacancy.monthly_target_source = gettext(
+                    message, months=months)
             margin = vacancy.monthly_target * vacancy.margin_rate
             first = vacancy.left_date + dt.timedelta(days=1)
             last = vacancy._last_vacant_day
@@ -280,9 +297,11 @@ class Vacancy(ModelSQL, ModelView):
 
     @classmethod
     def _get_monthly_targets(cls, vacancies):
-        """Return the mean of the 12 months and its message by vacancy
+        """Return the mean, its message and its months by vacancy
 
-        It is the one of the targets, or of the revenue without target.
+        It is the one of the months with a target among the 12 before the
+        leave or, without target, of the revenue since the first month that
+        has some.
         """
         pool = Pool()
         Performance = pool.get('prm.performance')
@@ -311,16 +330,23 @@ class Vacancy(ModelSQL, ModelView):
                     (targets, 'prm.msg_vacancy_source_targets'),
                     (revenues, 'prm.msg_vacancy_source_revenues')]:
                 amounts = [
-                    amount for date, amount in amounts[vacancy.employee.id]
+                    (date.replace(day=1), amount)
+                    for date, amount in amounts[vacancy.employee.id]
                     if start <= date <= end]
                 if amounts:
                     break
-            result[vacancy] = sum(amounts, Decimal(0)) / 12, message
+            months = {date for date, _ in amounts}
+            if amounts and message == 'prm.msg_vacancy_source_revenues':
+                count = len(month_weights(min(months), end))
+            else:
+                count = len(months) or 12
+            total = sum((amount for _, amount in amounts), Decimal(0))
+            result[vacancy] = total / count, message, count
         return result
 
     @classmethod
     def _get_partners(cls, vacancies):
-        "Return the partners managed on the last day by vacancy"
+        "Return the partners managed from the handover on by vacancy"
         pool = Pool()
         Manager = pool.get('prm.partner.manager')
         managers = Manager.search([
@@ -330,16 +356,16 @@ class Vacancy(ModelSQL, ModelView):
         for manager in managers:
             by_employee[manager.employee].append(manager)
         return {
-            vacancy: [
-                m.partner for m in by_employee[vacancy.employee]
-                if m.start_date <= vacancy.left_date
-                and (not m.end_date or m.end_date >= vacancy.left_date)]
+            vacancy: list(dict.fromkeys(
+                    m.partner for m in by_employee[vacancy.employee]
+                    if m.start_date <= vacancy.left_date
+                    and (not m.end_date or m.end_date >= vacancy._first_day)))
             for vacancy in vacancies}
 
     def _is_lost(self, partner):
-        "Test if the partner ended within 12 months after the leave"
+        "Test if the partner ended until 12 months after the leave"
         return partner.state == 'ended' and (
-            self.left_date < partner.end_date
+            self._first_day < partner.end_date
             <= self.left_date + relativedelta(months=12))
 
     @classmethod
@@ -383,7 +409,7 @@ class Vacancy(ModelSQL, ModelView):
                 ('party', 'in', [
                         p.id for p in set().union(*parties.values())]),
                 ('state', '=', 'granted'),
-                ('date', '>', min(v.left_date for v in vacancies)),
+                ('date', '>', min(v._first_day for v in vacancies)),
                 ('date', '<=', max(v._last_ramp_up_day for v in vacancies)),
                 ])
         return {
@@ -394,7 +420,7 @@ class Vacancy(ModelSQL, ModelView):
                 if c.kind != 'payment_delay'
                 and c.company == vacancy.company
                 and c.party in parties[vacancy]
-                and (vacancy.left_date < c.date
+                and (vacancy._first_day < c.date
                     <= vacancy._last_ramp_up_day)]
             for vacancy in vacancies}
 
