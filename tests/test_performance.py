@@ -1472,21 +1472,39 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
         company = get_company()
         cursor = Transaction().connection.cursor()
         cursor.execute('SET LOCAL enable_seqscan TO off')
+        cursor.execute(
+            "SELECT indexname FROM pg_indexes "
+            "WHERE tablename = 'account_invoice_line' "
+            "AND indexdef LIKE '%INCLUDE (product, %'")
+        (index,), = cursor
         with set_company(company):
             User.write([User(1)], {
                     'companies': [('add', [company.id])],
                     'company': company.id,
                     })
-            for scope in ['company', 'employee']:
+            for scope, measure in [
+                    ('company', 'revenue'), ('employee', 'revenue'),
+                    ('category', 'revenue'), ('company', 'quantity'),
+                    ('company', 'margin')]:
                 with Transaction().set_user(1), check_access(), \
                         Transaction().set_context(
-                            scope=scope, start_date=date('2024-07-10'),
+                            scope=scope, measure=measure, start_date=date('2024-07-10'),
                             end_date=date('2024-09-20')):
                     query = Performance.table_query()
                 cursor.execute('EXPLAIN ' + str(query), query.params)
                 plan = '\n'.join(line for line, in cursor)
-                for table in ['account_invoice', 'account_move_line']:
+                for table in [
+                        'account_invoice', 'account_invoice_line',
+                        'account_move_line']:
                     self.assertNotIn(f'Seq Scan on {table} ', plan)
+                if measure != 'revenue':
+                    self.assertIn(
+                        f"Index Only Scan using {index} on "
+                        "account_invoice_line", plan)
+                if (scope, measure) not in {
+                        ('company', 'revenue'), ('employee', 'revenue')}:
+                    # The two periods are read at once
+                    continue
                 for first, last in [
                         ('2024-07-01', '2024-09-30'),
                         ('2023-07-01', '2023-09-30')]:

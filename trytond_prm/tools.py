@@ -260,11 +260,8 @@ def sql_round(expression, rounding):
         Transaction().connection.create_function(
             _Round._function, 2, _round, deterministic=True)
         return _Round(expression, rounding)
-    units = Abs(expression) / rounding
-    count = Floor(units)
-    rest = units - count
-    count += Case(
-        (rest > Decimal('0.5'), 1),
-        (rest == Decimal('0.5'), Mod(count, 2)),
-        else_=0)
-    return Sign(expression) * count * rounding
+    units = expression / rounding
+    # ROUND takes the halves away from zero
+    return rounding * Case(
+        (Abs(units - Round(units)) == Decimal('0.5'), Round(units / 2) * 2),
+        else_=Round(units))

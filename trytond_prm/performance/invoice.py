@@ -47,6 +47,21 @@ class Invoice(metaclass=PoolMeta):
         return credit
 
 
+class InvoiceLine(metaclass=PoolMeta):
+    __name__ = 'account.invoice.line'
+
+    @classmethod
+    def __setup__(cls):
+        super().__setup__()
+        t = cls.__table__()
+        # The quantity and the margin
+        cls._sql_indexes.add(
+            Index(
+                t, (t.invoice, Index.Equality()),
+                include=[t.product, t.unit, t.quantity, t.type],
+                where=t.product != Null))
+
+
 class MoveLine(metaclass=PoolMeta):
     __name__ = 'account.move.line'
 
