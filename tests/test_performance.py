@@ -1488,7 +1488,8 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                     ('company', 'margin')]:
                 with Transaction().set_user(1), check_access(), \
                         Transaction().set_context(
-                            scope=scope, measure=measure, start_date=date('2024-07-10'),
+                            scope=scope, measure=measure,
+                            start_date=date('2024-07-10'),
                             end_date=date('2024-09-20')):
                     query = Performance.table_query()
                 cursor.execute('EXPLAIN ' + str(query), query.params)

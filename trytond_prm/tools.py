@@ -9,8 +9,7 @@ from sql import Cast, Expression, Literal, Null, Table
 from sql.aggregate import Sum
 from sql.conditionals import Case, Coalesce
 from sql.functions import (
-    Abs, AtTimeZone, DateTrunc, Extract, Floor, Function, Mod, Round, Sign,
-    Substring)
+    Abs, AtTimeZone, DateTrunc, Extract, Function, Round, Substring)
 from sql.operators import Concat
 
 from trytond import backend

@@ -333,7 +333,8 @@ class Measures:
                 cls._by_day_query(measure, extent, *names))
         if 'category' in scopes:
             sources['category'] = add(cls._category_query(
-                    cls._lines_query(measure, extent), add, *names, months=months))
+                    cls._lines_query(measure, extent), add, *names,
+                    months=months))
         return sources, withs
 
     @classmethod
