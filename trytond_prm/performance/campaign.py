@@ -144,8 +144,8 @@ class PlanActionSale(metaclass=PoolMeta):
             .select(campaign.action.as_('action'), sale.id.as_('sale')))
 
 
-class Sale(metaclass=PoolMeta):
-    __name__ = 'sale.sale'
+class CampaignMixin:
+    __slots__ = ()
 
     @classmethod
     def __setup__(cls):
@@ -155,6 +155,10 @@ class Sale(metaclass=PoolMeta):
             Index(
                 t, (t.marketing_campaign, Index.Equality()),
                 where=t.marketing_campaign != Null))
+
+
+class Sale(CampaignMixin, metaclass=PoolMeta):
+    __name__ = 'sale.sale'
 
 
 class PlanActionOpportunity(metaclass=PoolMeta):
@@ -198,14 +202,5 @@ class PlanActionOpportunity(metaclass=PoolMeta):
                 where=opportunity.plan_action == Null))
 
 
-class Opportunity(metaclass=PoolMeta):
+class Opportunity(CampaignMixin, metaclass=PoolMeta):
     __name__ = 'sale.opportunity'
-
-    @classmethod
-    def __setup__(cls):
-        super().__setup__()
-        t = cls.__table__()
-        cls._sql_indexes.add(
-            Index(
-                t, (t.marketing_campaign, Index.Equality()),
-                where=t.marketing_campaign != Null))
