@@ -229,6 +229,37 @@ class ScreensTestCase(unittest.TestCase):
             self.wait(
                 lambda: bool(ids := client.ids()) and partner not in ids,
                 True)
+        with self.task("hold the weekly meeting"):
+            plan, = client.rpc(
+                'model.prm.plan.search', [['state', '=', 'running']], 0, 1,
+                None)
+            action, = client.rpc('model.prm.plan.action.create', [{
+                        'plan': plan, 'name': unique,
+                        'due_date': {
+                            '__class__': 'date', 'year': 2008, 'month': 1,
+                            'day': 1}}])
+            client.go("Weekly Meeting")
+            client.find(unique)
+            self.wait(client.ids, [action])
+            client.press('Control+ArrowDown')
+            self.wait(client.current, action)
+            client.access('o')
+            self.wait(lambda: self.values('state', 'agenda'), ['done', 'done'])
+            client.press('Control+e')
+            client.press('ArrowDown', 'Enter')
+            self.wait(
+                lambda: client.rpc(
+                    'model.prm.plan.read', [plan],
+                    ['last_meeting'])[0]['last_meeting'] is not None, True)
+            client.press('Alt+n')
+            client.focused('input[name="name"]')
+            client.type(f"Next {unique}")
+            client.press('Control+s')
+            self.wait(
+                lambda: client.current() > 0 and self.values(
+                    'plan', 'name', 'state'),
+                [plan, f"Next {unique}", 'planned'])
+            client.press('Alt+w')
         with self.task("export the list"):
             client.reach(tab + 'a.navbar-brand', key='Shift+Tab')
             client.press('Enter')
