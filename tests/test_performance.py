@@ -953,6 +953,10 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                 'manager_hours': D('10'),
                 'manager_hourly_cost': D('45.5'),
                 }
+            john.end_date = date('2024-06-30')
+            left = Vacancy(employee=john)
+            left.on_change_employee()
+            self.assertEqual(left.left_date, john.end_date)
             vacancy, typed, open_, other = Vacancy.create([
                     values,
                     dict(values, monthly_target=D(2000)),
@@ -973,7 +977,7 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                 vacancy.monthly_target_source,
                 "Mean of the targets of 12 months")
             self.assertEqual(
-                vacancy.vacancy_source, "2.50 months at 400.00 of margin")
+                vacancy.vacancy_source, "2.50 months at usd400.00 of margin")
             self.assertEqual(
                 vacancy.lost_partners_source, lost.rec_name)
             self.assertEqual(vacancy.gestures_source, "")

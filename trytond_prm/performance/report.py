@@ -167,6 +167,9 @@ class PerformanceContext(ModelView):
     employee = fields.Many2One(
         'company.employee', "Employee",
         domain=[('company', '=', Eval('company', -1))],
+        context={
+            'active_test': False,
+            },
         states={
             'invisible': Eval('scope') != 'employee',
             })

@@ -44,6 +44,9 @@ class Vacancy(ModelSQL, ModelView):
     employee = fields.Many2One(
         'company.employee', "Employee", required=True, ondelete='RESTRICT',
         domain=[('company', '=', Eval('company', -1))],
+        context={
+            'active_test': False,
+            },
         help="The employee who left.")
     left_date = fields.Date(
         "Left On", required=True,
@@ -176,6 +179,11 @@ class Vacancy(ModelSQL, ModelView):
     def on_change_with_currency(self, name=None):
         return self.company.currency if self.company else None
 
+    @fields.depends('employee', 'left_date')
+    def on_change_employee(self):
+        if self.employee and not self.left_date:
+            self.left_date = self.employee.end_date
+
     @fields.depends('currency', 'manager_hours', 'manager_hourly_cost')
     def on_change_with_manager_cost(self, name=None):
         if (self.currency and self.manager_hours is not None
@@ -246,7 +254,9 @@ class Vacancy(ModelSQL, ModelView):
         if not vacancies:
             return
         pool = Pool()
+        Lang = pool.get('ir.lang')
         RampUp = pool.get('prm.vacancy.ramp_up')
+        lang = Lang.get()
         targets = cls._get_monthly_targets(
             [v for v in vacancies if v.monthly_target is None])
         partners = cls._get_partners(vacancies)
@@ -269,7 +279,8 @@ class Vacancy(ModelSQL, ModelView):
             vacancy.vacancy_cost = round_(margin * months)
             vacancy.vacancy_source = gettext(
                 'prm.msg_vacancy_source_vacancy',
-                months=round(months, 2), margin=round_(margin))
+                months=lang.format_number(months, 2),
+                margin=lang.currency(margin, vacancy.currency))
             if not vacancy.ramp_up:
                 vacancy.ramp_up = [
                     RampUp(month=i, rate=rate) for i, rate in enumerate(
@@ -280,7 +291,8 @@ class Vacancy(ModelSQL, ModelView):
             vacancy.ramp_up_cost = round_(margin * lack)
             vacancy.ramp_up_source = gettext(
                 'prm.msg_vacancy_source_vacancy',
-                months=round(lack, 2), margin=round_(margin))
+                months=lang.format_number(lack, 2),
+                margin=lang.currency(margin, vacancy.currency))
             vacancy.lost_partners_cost = round_(
                 revenues[vacancy] * vacancy.margin_rate)
             vacancy.lost_partners_source = ', '.join(
