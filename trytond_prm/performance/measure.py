@@ -10,7 +10,7 @@ from sql.functions import Lead
 from trytond.pool import Pool
 
 from ..tools import (
-    sql_amount, sql_exact, sql_invoiced, sql_local_date, sql_month, sql_round)
+    sql_amount, sql_exact, sql_invoiced, sql_local_date, sql_round)
 
 # What a share of a quantity or of a count is rounded to
 _UNIT = 0.01
@@ -297,13 +297,12 @@ class Measures:
             }[measure](extent)
 
     @classmethod
-    def sources(cls, measure, scopes, extent, *names, months=False):
+    def sources(cls, measure, scopes, extent, *names):
         """Return the source of each scope and the queries that they need
 
         The sources are With of the actual of the measure over the extent.
         The names are the columns of the lines to keep, among company,
-        invoice, party and date. With months, the dates may be the first of
-        their month, which makes fewer rows.
+        invoice, party and date.
         """
         withs = []
 
@@ -333,8 +332,7 @@ class Measures:
                 cls._by_day_query(measure, extent, *names))
         if 'category' in scopes:
             sources['category'] = add(cls._category_query(
-                    cls._lines_query(measure, extent), add, *names,
-                    months=months))
+                    cls._lines_query(measure, extent), add, *names))
         return sources, withs
 
     @classmethod
@@ -552,11 +550,11 @@ class Measures:
                 group_by=[tree.ancestor, template_category.template]))
 
     @classmethod
-    def _category_query(cls, lines, add, *names, months=False):
+    def _category_query(cls, lines, add, *names):
         """Return the query of the lines by category of their product
 
         A category includes its children. The names are the columns of the
-        lines to keep. With months, the dates are the first of their month.
+        lines to keep.
         """
         pool = Pool()
         Line = pool.get('account.invoice.line')
@@ -564,21 +562,16 @@ class Measures:
         pairs = cls._category_pairs(add)
         line = Line.__table__()
         product = Product.__table__()
-        by_product = (lines
+        key = [getattr(lines, name) for name in ['company', 'date', *names]]
+        # The sum comes first: there are many lines and few products.
+        by_template = add(lines
             .join(line, condition=line.id == lines.line)
             .join(product, condition=line.product == product.id)
             .select(
-                lines.company.as_('company'),
-                (sql_month(lines.date) if months else lines.date).as_('date'),
-                *(getattr(lines, name).as_(name) for name in names),
+                *key,
                 product.template.as_('template'),
-                sql_exact(lines.amount).as_('amount')))
-        key = [
-            getattr(by_product, name)
-            for name in ['company', 'date', 'template', *names]]
-        # The sum comes first: there are many lines and few products.
-        by_template = add(by_product.select(
-                *key, Sum(by_product.amount).as_('amount'), group_by=key))
+                Sum(sql_exact(lines.amount)).as_('amount'),
+                group_by=[*key, product.template]))
         return (by_template
             .join(pairs, condition=pairs.template == by_template.template)
             .select(

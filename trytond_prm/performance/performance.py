@@ -198,8 +198,7 @@ class Performance(Measures, Report):
                 and context.get('scope') in {scope, None}]
             if not scopes:
                 continue
-            sources, needed = cls.sources(
-                measure, scopes, extent, months=True)
+            sources, needed = cls.sources(measure, scopes, extent)
             withs += needed
             for scope, source in sources.items():
                 months = With(query=cls._source_months(
