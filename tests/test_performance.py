@@ -1477,10 +1477,13 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
         cursor = Transaction().connection.cursor()
         cursor.execute('SET LOCAL enable_seqscan TO off')
         cursor.execute(
-            "SELECT indexname FROM pg_indexes "
-            "WHERE tablename = 'account_invoice_line' "
-            "AND indexdef LIKE '%INCLUDE (product, %'")
-        (index,), = cursor
+            "SELECT indexname, indexdef LIKE '%INCLUDE (product, %' "
+            "FROM pg_indexes WHERE tablename = 'account_invoice_line' "
+            "AND indexdef LIKE '%(invoice)%' ORDER BY 2")
+        (other, _), (index, covering) = cursor
+        self.assertTrue(covering)
+        # Without invoices it costs the same
+        cursor.execute(f'DROP INDEX "{other}"')
         with set_company(company):
             User.write([User(1)], {
                     'companies': [('add', [company.id])],
@@ -1503,9 +1506,7 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                         'account_move_line']:
                     self.assertNotIn(f'Seq Scan on {table} ', plan)
                 if measure != 'revenue':
-                    self.assertIn(
-                        f"Index Only Scan using {index} on "
-                        "account_invoice_line", plan)
+                    self.assertIn(index, plan)
                 if (scope, measure) not in {
                         ('company', 'revenue'), ('employee', 'revenue')}:
                     # The two periods are read at once
