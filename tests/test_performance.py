@@ -30,6 +30,7 @@ from trytond.modules.prm.trytond_prm.performance.target import (
     week_intervals)
 from trytond.modules.prm.trytond_prm.performance.team import surplus_range
 from trytond.pool import Pool
+from trytond.pyson import PYSONDecoder
 from trytond.tests.test_tryton import with_transaction
 from trytond.transaction import Transaction, check_access
 
@@ -1125,8 +1126,13 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
         "The unfinished work shows what it defers, the plan its focus"
         pool = Pool()
         Action = pool.get('prm.plan.action')
+        ActWindow = pool.get('ir.action.act_window')
+        ModelData = pool.get('ir.model.data')
         Plan = pool.get('prm.plan')
         company = get_company()
+        register = ActWindow(
+            ModelData.get_id('prm.act_plan_action_unfinished'))
+        domain = PYSONDecoder().decode(register.domain)
         with set_company(company):
             plan, empty = Plan.create([{
                         'company': company.id,
@@ -1134,7 +1140,7 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                         'start_date': date('2024-01-01'),
                         'end_date': date('2024-12-31'),
                         } for name in ["PAC", "Empty"]])
-            done, guide = Action.create([{
+            fair, guide = Action.create([{
                         'plan': plan.id,
                         'name': "Fair",
                         'hours_spent': D('10.5'),
@@ -1150,9 +1156,14 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                         }])
             Action.abandon([guide])
             self.assertEqual(guide.deferred_revenue, D(70))
-            self.assertIsNone(done.deferred_revenue)
+            self.assertIsNone(fair.deferred_revenue)
             self.assertEqual(plan.focus, D('0.3387'))
             self.assertIsNone(empty.focus)
+
+            self.assertEqual(Action.search(domain), [guide])
+            for step in [Plan.approve, Plan.run, Plan.close]:
+                step([plan])
+            self.assertEqual(set(Action.search(domain)), {fair, guide})
 
     @with_transaction()
     def test_category(self):
