@@ -34,6 +34,21 @@ class ViewsTestCase(unittest.TestCase):
                         self.assertIn(node.get('widget'), {'date', 'time'})
 
     @with_transaction()
+    def test_calendars(self):
+        "The web client shows the values of the selections in a calendar"
+        pool = Pool()
+        View = pool.get('ir.ui.view')
+        for view in View.search([
+                    ('module', '=', 'prm'),
+                    ('type', '=', 'calendar'),
+                    ]):
+            fields = pool.get(view.model)._fields
+            for node in etree.fromstring(view.arch).iter('field'):
+                with self.subTest(view=view.name, field=node.get('name')):
+                    self.assertNotEqual(
+                        fields[node.get('name')]._type, 'selection')
+
+    @with_transaction()
     def test_boards(self):
         "The web client ignores the domain of the actions of a board"
         pool = Pool()

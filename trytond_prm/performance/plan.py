@@ -774,14 +774,16 @@ class PlanAction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 result['troughs'][action.id] = count
         return result
 
-    @fields.depends('state')
+    @fields.depends('state', 'late')
     def on_change_with_calendar_color(self, name=None):
+        if self.late:
+            return 'firebrick'
         return {
-            'planned': 'lightblue',
-            'running': 'gold',
-            'done': 'lightgreen',
-            'shelved': 'lightgray',
-            'abandoned': 'gray',
+            'planned': 'steelblue',
+            'running': 'chocolate',
+            'done': 'seagreen',
+            'shelved': 'gray',
+            'abandoned': 'dimgray',
             }.get(self.state)
 
     @classmethod

@@ -14,7 +14,7 @@ from trytond.i18n import gettext
 from trytond.model import Index, ModelSQL, ModelView, Unique, fields, tree
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
-from trytond.pyson import Eval, If, PYSONEncoder
+from trytond.pyson import Bool, Eval, If, PYSONEncoder
 from trytond.transaction import Transaction, without_check_access
 from trytond.wizard import Button, StateAction, StateView, Wizard
 
@@ -402,9 +402,9 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
     def view_attributes(cls):
         return super().view_attributes() + [
             ('/tree/field[@name="children_gap"]', 'visual',
-                If(Eval('children_gap', 0) != 0, 'warning', '')),
+                If(Bool(Eval('children_gap', 0)), 'warning', '')),
             ('/tree/field[@name="children_outside"]', 'visual',
-                If(Eval('children_outside', 0) != 0, 'warning', '')),
+                If(Bool(Eval('children_outside', 0)), 'warning', '')),
             ]
 
     @classmethod
@@ -839,7 +839,7 @@ class TargetLine(ModelSQL, ModelView):
     def view_attributes(cls):
         return super().view_attributes() + [
             ('/tree/field[@name="children_gap"]', 'visual',
-                If(Eval('children_gap', 0) != 0, 'warning', '')),
+                If(Bool(Eval('children_gap', 0)), 'warning', '')),
             ]
 
 
