@@ -1,12 +1,28 @@
 # This file is part of Tryton.  The COPYRIGHT file at the top level of
 # this repository contains the full copyright notices and license terms.
+import re
 import unittest
+from pathlib import Path
 
 from lxml import etree
 
 from trytond.pool import Pool
 from trytond.pyson import PYSONDecoder
 from trytond.tests.test_tryton import activate_module, with_transaction
+
+PACKAGE = Path(__file__).resolve().parent.parent / 'trytond_prm'
+# What the desktop and the web client of 8.0 both bring, without "tryton-"
+ICONS = """
+    add archive arrow-down arrow-left arrow-right arrow-up attach back
+    barcode-scanner bookmark bookmark-border bookmarks cancel chat clear
+    close copy create date delete download drag email error exit export
+    filter format-align-center format-align-justify format-align-left
+    format-align-right format-bold format-color-text format-italic
+    format-underline forward history import info launch link log menu note
+    notification notification-off notification-on ok open print public
+    question refresh remove save search send sound-off sound-on star
+    star-border switch translate unarchive undo warning
+    """.split()
 
 
 class ViewsTestCase(unittest.TestCase):
@@ -47,6 +63,31 @@ class ViewsTestCase(unittest.TestCase):
                 with self.subTest(view=view.name, field=node.get('name')):
                     self.assertNotEqual(
                         fields[node.get('name')]._type, 'selection')
+
+    @with_transaction()
+    def test_colors(self):
+        "The desktop client knows the colors of graphs by number only"
+        pool = Pool()
+        View = pool.get('ir.ui.view')
+        for view in View.search([
+                    ('module', '=', 'prm'),
+                    ('type', '=', 'graph'),
+                    ]):
+            for color in etree.fromstring(view.arch).xpath('//@color'):
+                with self.subTest(view=view.name):
+                    self.assertRegex(color, r'^#[0-9a-f]{6}$')
+
+    @with_transaction()
+    def test_icons(self):
+        "The clients have the icons"
+        pool = Pool()
+        Icon = pool.get('ir.ui.icon')
+        icons = {i.name for i in Icon.search([])} | {
+            f'tryton-{name}' for name in ICONS}
+        for path in [*PACKAGE.rglob('*.py'), *PACKAGE.rglob('*.xml')]:
+            for icon in re.findall(r'\btryton-[a-z-]+', path.read_text()):
+                with self.subTest(file=path.name):
+                    self.assertIn(icon, icons)
 
     @with_transaction()
     def test_boards(self):

@@ -34,7 +34,7 @@ class Buyback(metaclass=PoolMeta):
         cls._buttons.update({
                 'terminate': {
                     'invisible': Eval('state') != 'running',
-                    'icon': 'tryton-stop',
+                    'icon': 'tryton-close',
                     'depends': ['state'],
                     },
                 })

@@ -176,7 +176,7 @@ class Plan(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
                 'meet': {
                     'invisible': ~Eval('state').in_(['approved', 'running']),
                     'depends': ['state'],
-                    'icon': 'tryton-clock',
+                    'icon': 'tryton-date',
                     },
                 'close': {
                     'invisible': Eval('state') != 'running',
