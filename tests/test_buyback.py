@@ -499,23 +499,50 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
     @with_world
     def test_cancel(self, world):
         "A running buyback that is not paid is cancelled by reversal"
-        ShareHolding = Pool().get('prm.share.holding')
-        buyback = world.create('running', title_transfer='effective')
-        Buyback = Pool().get('prm.buyback')
-        world.post_due_interest('2008-01-31')
-        self.assertEqual(ShareHolding.search([]), [])
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        CancelMoves = pool.get('account.move.cancel', type='wizard')
+        Move = pool.get('account.move')
+        ShareHolding = pool.get('prm.share.holding')
 
-        Buyback.cancel([buyback])
+        def cancel_moves(moves):
+            "Use the wizard of the accounting"
+            session_id, _, _ = CancelMoves.create()
+            with Transaction().set_context(
+                    active_model='account.move',
+                    active_ids=[m.id for m in moves],
+                    active_id=moves[0].id):
+                CancelMoves.execute(session_id, {
+                        'default': {'reversal': True},
+                        }, 'cancel')
 
-        self.assertEqual(buyback.state, 'cancelled')
-        self.assertTrue(buyback.reconciled)
-        self.assertEqual(world.balance(), 0)
-        self.assertTrue(all(
-                l.reconciliation for m in buyback.moves
-                for l in m.move.lines if l.account == world.payable))
-        self.assertEqual(
-            [h.quantity for h in ShareHolding.search([])], [1000])
-        self.assertEqual(world.payments(), [])
+        for by_wizard in [False, True]:
+            buyback = world.create('running', title_transfer='effective')
+            world.post_due_interest('2008-01-31')
+            self.assertEqual(ShareHolding.search([]), [])
+
+            if by_wizard:
+                other, = Move.copy([buyback.move], default={
+                        'origin': None,
+                        'date': buyback.move.date,
+                        })
+                Move.post([other])
+                cancel_moves([buyback.move, other])
+                self.assertEqual(
+                    len(Move.search([('origin', '=', str(other))])), 1)
+            else:
+                Buyback.cancel([buyback])
+
+            buyback = Buyback(buyback.id)
+            self.assertEqual(buyback.state, 'cancelled')
+            self.assertTrue(buyback.reconciled)
+            self.assertEqual(world.balance(), 0)
+            self.assertTrue(all(
+                    l.reconciliation for m in buyback.moves
+                    for l in m.move.lines if l.account == world.payable))
+            self.assertEqual(
+                [h.quantity for h in ShareHolding.search([])], [1000])
+            self.assertEqual(world.payments(), [])
 
     @with_world
     def test_cancel_paid(self, world):

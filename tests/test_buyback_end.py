@@ -375,7 +375,9 @@ class BuybackEndTestCase(WorldMixin, unittest.TestCase):
     @with_world
     def test_custom(self, world):
         "The instalments of the custom method are typed"
-        Buyback = Pool().get('prm.buyback')
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        Instalment = pool.get('prm.buyback.instalment')
         buyback = world.create(
             method='custom', instalments=[('create', [{
                             'kind': kind,
@@ -390,7 +392,20 @@ class BuybackEndTestCase(WorldMixin, unittest.TestCase):
                 for i in buyback.instalments], [
                 ('advance', 10000, 0, 38000),
                 ('balance', 38000, 1900, 0)])
+        # What is typed needs no generation
+        Instalment.create([{
+                    'buyback': buyback.id,
+                    'kind': 'earn_out',
+                    'due_date': date('2008-04-30'),
+                    'principal': Decimal(0),
+                    }])
         world.go(buyback, 'running')
+        self.assertEqual(
+            [(i.kind, i.sequence, i.outstanding_after)
+                for i in buyback.instalments], [
+                ('advance', 1, 38000),
+                ('earn_out', 2, 38000),
+                ('balance', 3, 0)])
         self.assertEqual(buyback.amount_due, 48000)
 
     @with_world

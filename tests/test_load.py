@@ -794,6 +794,7 @@ class DemoTestCase(LoadTestCase):
             {(r['name'], r['state']) for r in read_table(DEMO, 'actions')})
         separation, = Separation.search([])
         self.assertEqual(separation.end_date, dt.date(2008, 2, 29))
+        self.assertEqual([b.number for b in separation.buybacks], ['R1'])
         review, = Review.search([])
         self.assertEqual(review.name, "2008 H1")
         self.assertEqual(review.state, 'draft')

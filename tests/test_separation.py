@@ -127,7 +127,6 @@ class SeparationTestCase(unittest.TestCase):
                         'separation': separation.id,
                         'kind': 'other',
                         'date': dt.date(2007, 1, d),
-                        'description': "Meeting",
                         } for d in [1, 2]])
 
             with self.assertRaisesRegex(SeparationMilestoneValidationError,

@@ -113,3 +113,35 @@ class DelegateLines(metaclass=PoolMeta):
         for line in lines:
             _replace_lines('delegation', move, [line], delegated[line])
         return move
+
+
+class CancelMoves(metaclass=PoolMeta):
+    __name__ = 'account.move.cancel'
+
+    def transition_cancel(self):
+        """Cancel the buybacks of which the recognition is cancelled
+
+        Else the reconciliation with the reversal would settle them and
+        transfer the shares.
+        """
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        BuybackMove = pool.get('prm.buyback-account.move')
+        buybacks = {l.buyback for l in BuybackMove.search([
+                    ('move', 'in', list(map(int, self.records))),
+                    ('kind', '=', 'recognition'),
+                    ('buyback.state', '=', 'running'),
+                    ], order=[])}
+        if not buybacks:
+            return super().transition_cancel()
+        moves = {l.move for b in buybacks for l in b.moves}
+        Buyback.cancel(list(buybacks))
+        others = [m.id for m in self.records if m not in moves]
+        if not others:
+            return 'end'
+        with Transaction().set_context(active_ids=others):
+            del self.records
+            try:
+                return super().transition_cancel()
+            finally:
+                del self.records

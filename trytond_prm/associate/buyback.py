@@ -1240,7 +1240,31 @@ class Buyback(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         cls._check_schedule(buybacks)
         cls._warn_opposition(buybacks)
         cls.check_shares(buybacks)
+        cls._complete_schedule(buybacks)
         cls.write(buybacks, {'signed_by': Transaction().user})
+
+    @classmethod
+    def _complete_schedule(cls, buybacks):
+        "Number the instalments that were typed and set what they leave"
+        pool = Pool()
+        Instalment = pool.get('prm.buyback.instalment')
+        to_write = []
+        for buyback in buybacks:
+            if all(
+                    i.sequence is not None and i.outstanding_after is not None
+                    for i in buyback.instalments):
+                continue
+            outstanding = buyback.price
+            for sequence, instalment in enumerate(
+                    sorted(buyback.instalments, key=lambda i: i.due_date), 1):
+                if instalment.in_price:
+                    outstanding -= instalment.principal
+                to_write.extend(([instalment], {
+                            'sequence': sequence,
+                            'outstanding_after': outstanding,
+                            }))
+        if to_write:
+            Instalment.write(*to_write)
 
     @classmethod
     def _check_schedule(cls, buybacks):

@@ -183,11 +183,7 @@ class SeparationMilestone(ModelSQL, ModelView):
             ], "Kind", required=True, sort=False)
     kind_string = kind.translated('kind')
     date = fields.Date("Date", required=True)
-    description = fields.Char(
-        "Description",
-        states={
-            'required': Eval('kind') == 'other',
-            })
+    description = fields.Char("Description")
 
     @classmethod
     def __setup__(cls):

@@ -171,6 +171,13 @@ class Buybacks(Step):
     def write(self, rows):
         pool = Pool()
         Buyback = pool.get('prm.buyback')
+        Separation = pool.get('prm.separation')
+        parties = {self.id('parties', r, 'party') for r in rows}
+        separations = {
+            s.party.id: s.id for s in search(
+                Separation, 'party', parties,
+                [('company', '=', self.company.id)],
+                order=[('id', 'DESC')])}
         copied = [
             c for c in rows[0].values
             if c not in {'code', 'party', 'share_class'}]
@@ -179,6 +186,8 @@ class Buybacks(Step):
                     'company': self.company.id,
                     'currency': self.company.currency.id,
                     'party': self.id('parties', r, 'party'),
+                    'separation': separations.get(
+                        self.id('parties', r, 'party')),
                     'share_class': self.id('share_classes', r, 'share_class'),
                     **{c: r[c] for c in copied},
                     **self.loader.setup.buyback_values(r['route']),
