@@ -599,6 +599,18 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                     end_date=date('2020-12-31'))}
             self.assertEqual(len(months), 12)
             self.assertEqual(months[1].subject_name, company.rec_name)
+            for Model in [pool.get('prm.performance'), pool.get('prm.target')]:
+                count = Model.search([], count=True)
+                for operator, value, found in [
+                        ('=', company.rec_name, count), ('=', "None", 0),
+                        ('!=', "None", count), ('!=', company.rec_name, 0)]:
+                    with self.subTest(
+                            model=Model.__name__,
+                            operator=operator, value=value):
+                        self.assertEqual(
+                            Model.search(
+                                [('rec_name', operator, value)], count=True),
+                            found)
             self.assertEqual(months[1].last_year, D(60))
             # (90 - 60) / 60
             self.assertEqual(months[1].growth, D('0.5'))

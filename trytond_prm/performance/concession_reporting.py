@@ -257,6 +257,10 @@ class ConcessionReason(_Reporting):
     def get_rec_name(self, name):
         return self.reason.rec_name
 
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        return [('reason.rec_name', *clause[1:])]
+
 
 class ConcessionParty(_Reporting):
     __name__ = 'prm.concession.reporting.party'
@@ -284,6 +288,10 @@ class ConcessionParty(_Reporting):
 
     def get_rec_name(self, name):
         return self.party.rec_name
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        return [('party.rec_name', *clause[1:])]
 
 
 class ConcessionEmployee(_Reporting):
@@ -317,6 +325,10 @@ class ConcessionEmployee(_Reporting):
 
     def get_rec_name(self, name):
         return self.employee.rec_name if self.employee else ''
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        return [('employee.rec_name', *clause[1:])]
 
 
 class ConcessionReportingContext(ModelView):

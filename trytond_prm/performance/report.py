@@ -10,7 +10,8 @@ from trytond.pyson import Eval, If
 from trytond.transaction import Transaction
 
 from ..model import AmountsMixin
-from .target import BASE_MEASURES, MEASURES, MONEY_MEASURES, SCOPES
+from .target import (
+    BASE_MEASURES, MEASURES, MONEY_MEASURES, SCOPES, search_subject)
 
 
 class Report(AmountsMixin, ModelSQL, ModelView):
@@ -85,6 +86,10 @@ class Report(AmountsMixin, ModelSQL, ModelView):
         Lang = pool.get('ir.lang')
         return (f"{self.subject.rec_name} "
             f"{Lang.get().strftime(self.date, '%m/%Y')}")
+
+    @classmethod
+    def search_rec_name(cls, name, clause):
+        return search_subject(clause)
 
     @classmethod
     def _key_columns(cls, months):

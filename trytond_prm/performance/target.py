@@ -153,6 +153,21 @@ def spread_units(amount, weights):
     return amounts
 
 
+def search_subject(clause):
+    "Return the domain of the records whose subject has the record name"
+    operands = clause[1:]
+    scopes = [scope for scope, _ in SCOPES if scope != 'company']
+    if operands[0].startswith(('!', 'not ')):
+        return [
+            *(['OR', (scope, '=', None), (f'{scope}.rec_name', *operands)]
+                for scope in scopes),
+            ['OR',
+                ('scope', '!=', 'company'), ('company.rec_name', *operands)]]
+    return ['OR',
+        *((f'{scope}.rec_name', *operands) for scope in scopes),
+        [('scope', '=', 'company'), ('company.rec_name', *operands)]]
+
+
 class Target(tree(name='rec_name'), ModelSQL, ModelView):
     __name__ = 'prm.target'
     __string__ = "Sales Target"
@@ -443,14 +458,12 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
 
     @classmethod
     def search_rec_name(cls, name, clause):
-        _, operator, value = clause
-        bool_op = 'AND' if operator.startswith('!') or (
-            operator.startswith('not ')) else 'OR'
-        return [bool_op,
-            ('plan.rec_name', operator, value),
-            *((f'{name}.rec_name', operator, value)
-                for name in cls._subject_fields()),
-            ]
+        if clause[1].startswith(('!', 'not ')):
+            return [
+                ['OR', ('plan', '=', None), ('plan.rec_name', *clause[1:])],
+                search_subject(clause)]
+        return ['OR',
+            ('plan.rec_name', *clause[1:]), search_subject(clause)]
 
     @fields.depends(methods=['_notify_overlap'])
     def on_change_notify(self):
