@@ -553,8 +553,10 @@ class PlanAction(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
     currency = fields.Function(
         fields.Many2One('currency.currency', "Currency"),
         'on_change_with_currency')
+    # The web client only loads the fields that it shows in the calendar
     calendar_color = fields.Function(
-        fields.Char("Color"), 'on_change_with_calendar_color')
+        fields.Char("Color"), 'on_change_with_calendar_color',
+        loading='eager')
 
     del _states, _result_states
 
