@@ -1745,6 +1745,17 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
             self.assertEqual(
                 [(r.subject, r.measure) for r in target.revisions],
                 [(company, 'revenue')] * 3)
+            # Nobody types the months nor what the target was
+            line, revision = target.lines[0], target.revisions[0]
+            with check_access():
+                for record, name in [(line, 'amount'), (revision, 'amount')]:
+                    with self.assertRaises(WorkflowAccessError):
+                        record.__class__.write([record], {name: D(7)})
+                revision.__class__.write([revision], {'why': "Late"})
+                Target.write([target], {'target': D(91)})
+                Target.spread([target])
+            self.assertEqual(
+                sum(l.amount for l in Target(target.id).lines), D(91))
 
     @with_transaction()
     def test_territory(self):
@@ -1977,6 +1988,7 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
         pool = Pool()
         Action = pool.get('prm.plan.action')
         Plan = pool.get('prm.plan')
+        Target = pool.get('prm.target')
         company = get_company()
         with set_company(company):
             plan, = Plan.create([{
@@ -2043,7 +2055,19 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                         }])
             self.assertTrue(late.late)
 
+            target = create_target(
+                company, '12', '2024-01-01', '2024-12-31', plan=plan)
             Plan.close([plan])
+            for change in [
+                    lambda: Target.write([target], {'target': D(24)}),
+                    lambda: Target.write([target], {'plan': None}),
+                    lambda: Target.spread([target]),
+                    lambda: Target.delete([target]),
+                    lambda: create_target(
+                        company, '1', '2024-01-01', '2024-12-31', plan=plan)]:
+                with self.assertRaisesRegex(
+                        PlanAccessError, 'To change its targets, run it'):
+                    change()
             late = Action(late.id)
             self.assertFalse(late.late)
             self.assertIsNone(late.agenda)

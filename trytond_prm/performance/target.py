@@ -18,8 +18,9 @@ from trytond.pyson import Bool, Eval, If, PYSONEncoder
 from trytond.transaction import Transaction, without_check_access
 from trytond.wizard import Button, StateAction, StateView, Wizard
 
+from ..model import ReadonlyMixin, WorkflowAccessMixin, get_parents
 from ..tools import sql_month, sql_sum, to_decimal
-from .exceptions import TargetValidationError
+from .exceptions import PlanAccessError, TargetValidationError
 
 _in = fields.SQL_OPERATORS['in']
 
@@ -529,6 +530,15 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
                         'prm.msg_target_levels', target=target.rec_name))
 
     @classmethod
+    def check_modification(cls, mode, targets, values=None, external=False):
+        super().check_modification(
+            mode, targets, values=values, external=external)
+        for plan in get_parents('plan', targets, values):
+            if plan and plan.state == 'closed':
+                raise PlanAccessError(gettext(
+                        'prm.msg_target_plan_closed', plan=plan.rec_name))
+
+    @classmethod
     def preprocess_values(cls, mode, values):
         values = super().preprocess_values(mode, values)
         if mode == 'create' or 'scope' in values:
@@ -571,6 +581,7 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
     @ModelView.button
     def spread(cls, targets):
         "Compute again the months, after a change of the seasonality"
+        cls.check_modification('write', targets, {})
         cls._spread(targets)
 
     @classmethod
@@ -657,6 +668,7 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
         return super().copy(targets, default=default)
 
     @classmethod
+    @without_check_access
     def _spread(cls, targets):
         pool = Pool()
         Line = pool.get('prm.target.line')
@@ -774,7 +786,7 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
         return amount.quantize(Decimal(exp), ROUND_HALF_EVEN)
 
 
-class TargetLine(ModelSQL, ModelView):
+class TargetLine(ReadonlyMixin, ModelSQL, ModelView):
     __name__ = 'prm.target.line'
     __string__ = "Sales Target Month"
 
@@ -856,7 +868,7 @@ class TargetLine(ModelSQL, ModelView):
             ]
 
 
-class TargetSlice(ModelSQL, ModelView):
+class TargetSlice(ReadonlyMixin, ModelSQL, ModelView):
     __name__ = 'prm.target.slice'
     __string__ = "Sales Target Interval"
 
@@ -932,7 +944,7 @@ class TargetSlice(ModelSQL, ModelView):
             ]
 
 
-class TargetRevision(ModelSQL, ModelView):
+class TargetRevision(WorkflowAccessMixin, ModelSQL, ModelView):
     __name__ = 'prm.target.revision'
     __string__ = "Sales Target Revision"
 
@@ -982,6 +994,12 @@ class TargetRevision(ModelSQL, ModelView):
     @fields.depends('target', '_parent_target.currency')
     def on_change_with_currency(self, name=None):
         return self.target.currency if self.target else None
+
+    @classmethod
+    def _workflow_fields(cls):
+        return {'target', 'date', 'employee', 'subject', 'measure',
+            'start_date', 'end_date', 'floor', 'amount', 'stretch',
+            'seasonality'}
 
     @classmethod
     def get_values(cls, target):
