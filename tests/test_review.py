@@ -163,7 +163,7 @@ class ReviewTestCase(unittest.TestCase):
 
             months = get_months()
 
-            self.assertEqual(list(months), ['2008-01', '2007-12'])
+            self.assertEqual(list(months), ['2007-12', '2008-01'])
             december = months['2007-12']
             self.assertEqual(december.gross_revenue, D('100.30'))
             self.assertEqual(december.ledger_revenue, D('100.30'))
@@ -312,11 +312,11 @@ class ReviewTestCase(unittest.TestCase):
         with set_company(company):
             interact(company, '2008-05-31 22:30', 0)
             interact(company, '2008-01-31 22:30', 0)
-            self.assertEqual(list(get_months()), ['2008-05', '2008-01'])
+            self.assertEqual(list(get_months()), ['2008-01', '2008-05'])
             company.timezone = 'Europe/Paris'
             company.save()
 
-            self.assertEqual(list(get_months()), ['2008-06', '2008-01'])
+            self.assertEqual(list(get_months()), ['2008-01', '2008-06'])
             self.assertEqual(
                 list(get_months(start_date=date('2008-06-01'))), ['2008-06'])
             self.assertEqual(

@@ -78,6 +78,23 @@ class ViewsTestCase(unittest.TestCase):
                     self.assertRegex(color, r'^#[0-9a-f]{6}$')
 
     @with_transaction()
+    def test_months(self):
+        "The desktop client draws a bar, or zero, for each day of the dates"
+        pool = Pool()
+        View = pool.get('ir.ui.view')
+        for view in View.search([
+                    ('module', '=', 'prm'),
+                    ('type', '=', 'graph'),
+                    ]):
+            tree = etree.fromstring(view.arch)
+            name, = tree.xpath('/graph/x/field/@name')
+            if pool.get(view.model)._fields[name]._type == 'date':
+                with self.subTest(view=view.name):
+                    self.assertEqual(tree.get('type'), 'line')
+                    self.assertEqual(
+                        set(tree.xpath('/graph/y/field/@empty')), {'0'})
+
+    @with_transaction()
     def test_icons(self):
         "The clients have the icons"
         pool = Pool()

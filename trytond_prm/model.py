@@ -49,6 +49,19 @@ class AmountsMixin:
         return rows
 
 
+class MonthMixin:
+    "Name the month of the date, by which all the clients draw a graph."
+    __slots__ = ()
+
+    # The desktop client draws each day of the dates
+    month = fields.Function(
+        fields.Char("Month", help="The year and the number of the month."),
+        'get_month')
+
+    def get_month(self, name):
+        return f'{self.date:%Y-%m}' if self.date else None
+
+
 class ReadonlyMixin:
     """Refuse that clients create, change or delete the records.
 

@@ -6,8 +6,10 @@ from trytond.model import ModelSQL, ModelView, fields
 from trytond.modules.currency.fields import Monetary
 from trytond.pool import Pool
 
+from ..model import MonthMixin
 
-class Pipeline(ModelSQL, ModelView):
+
+class Pipeline(MonthMixin, ModelSQL, ModelView):
     "What the open opportunities promise, by expected month"
     __name__ = 'prm.pipeline'
     __string__ = "Pipeline"

@@ -12,7 +12,7 @@ from trytond.pool import Pool
 from trytond.pyson import Eval, If
 from trytond.transaction import Transaction
 
-from ..model import AmountsMixin
+from ..model import AmountsMixin, MonthMixin
 from ..tools import sql_amount, sql_exact, sql_month, sql_ratio
 
 _FIGURES = ['number', 'amount', 'cost', 'imputed']
@@ -181,7 +181,7 @@ class _Reporting(AmountsMixin, ModelSQL, ModelView):
         return bool(context.get('team') or context.get('partner'))
 
 
-class ConcessionMonth(_Reporting):
+class ConcessionMonth(MonthMixin, _Reporting):
     __name__ = 'prm.concession.reporting.month'
     __string__ = "Commercial Gestures per Month"
 
@@ -190,7 +190,7 @@ class ConcessionMonth(_Reporting):
     @classmethod
     def __setup__(cls):
         super().__setup__()
-        cls._order = [('date', 'DESC'), ('id', 'DESC')]
+        cls._order = [('date', 'ASC'), ('id', 'ASC')]
 
     @classmethod
     def _key(cls, query):

@@ -19,6 +19,7 @@ from trytond.pyson import Eval, If, PYSONEncoder
 from trytond.transaction import Transaction
 from trytond.wizard import StateAction, Wizard
 
+from ..model import MonthMixin
 from ..tools import (
     sql_amount, sql_exact, sql_month, sql_next_year, sql_ratio, sql_sum,
     to_date, to_decimal)
@@ -39,7 +40,7 @@ _CUMULATIVE = [
     'cumulative_target', 'cumulative_actual', 'cumulative_last_year']
 
 
-class Performance(Measures, Report):
+class Performance(MonthMixin, Measures, Report):
     __name__ = 'prm.performance'
     __string__ = "Sales Performance"
 

@@ -63,7 +63,7 @@ class Report(AmountsMixin, ModelSQL, ModelView):
     def __setup__(cls):
         super().__setup__()
         cls._order = [
-            ('date', 'DESC'),
+            ('date', 'ASC'),
             ('scope', 'ASC'),
             ('id', 'ASC'),
             ]

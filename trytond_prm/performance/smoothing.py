@@ -14,6 +14,7 @@ from trytond.pool import Pool
 from trytond.pyson import Date as PYSONDate
 from trytond.pyson import Eval, If
 
+from ..model import MonthMixin
 from ..tools import split, sql_amount, sql_ratio
 from .report import PerformanceContext, Report
 
@@ -41,7 +42,7 @@ def smoothing(months):
         level, round(filled / (len(months) * level), 6), troughs)
 
 
-class SmoothingMonth(Report):
+class SmoothingMonth(MonthMixin, Report):
     __name__ = 'prm.smoothing'
     __string__ = "Smoothing"
 

@@ -18,7 +18,8 @@ from trytond.pyson import Bool, Eval, If, PYSONEncoder
 from trytond.transaction import Transaction, without_check_access
 from trytond.wizard import Button, StateAction, StateView, Wizard
 
-from ..model import ReadonlyMixin, WorkflowAccessMixin, get_parents
+from ..model import (
+    MonthMixin, ReadonlyMixin, WorkflowAccessMixin, get_parents)
 from ..tools import sql_month, sql_sum, to_decimal
 from .exceptions import PlanAccessError, TargetValidationError
 
@@ -786,7 +787,7 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
         return amount.quantize(Decimal(exp), ROUND_HALF_EVEN)
 
 
-class TargetLine(ReadonlyMixin, ModelSQL, ModelView):
+class TargetLine(MonthMixin, ReadonlyMixin, ModelSQL, ModelView):
     __name__ = 'prm.target.line'
     __string__ = "Sales Target Month"
 

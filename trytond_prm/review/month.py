@@ -14,7 +14,7 @@ from trytond.pool import Pool
 from trytond.pyson import Eval, If
 from trytond.transaction import Transaction
 
-from ..model import AmountsMixin
+from ..model import AmountsMixin, MonthMixin
 from ..tools import sql_local_date, sql_month, sql_sum
 
 POPULATIONS = ['customer', 'partner', 'staff']
@@ -128,7 +128,7 @@ class Figures(ModelSQL):
             for name in TENSIONS]
 
 
-class Month(AmountsMixin, Figures, ModelView):
+class Month(MonthMixin, AmountsMixin, Figures, ModelView):
     __name__ = 'prm.review.month'
     __string__ = "Month of Review"
 
@@ -138,7 +138,7 @@ class Month(AmountsMixin, Figures, ModelView):
     @classmethod
     def __setup__(cls):
         super().__setup__()
-        cls._order = [('date', 'DESC'), ('id', 'ASC')]
+        cls._order = [('date', 'ASC'), ('id', 'ASC')]
 
     @classmethod
     def table_query(cls):

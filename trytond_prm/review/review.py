@@ -21,7 +21,7 @@ from trytond.protocols.jsonrpc import JSONDecoder, JSONEncoder
 from trytond.pyson import Eval, If
 from trytond.transaction import Transaction, without_check_access
 
-from ..model import ReadonlyMixin, WorkflowAccessMixin
+from ..model import MonthMixin, ReadonlyMixin, WorkflowAccessMixin
 from ..performance.smoothing import Month as TargetMonth
 from ..performance.smoothing import smoothing
 from ..tools import sql_month
@@ -1233,7 +1233,7 @@ class Review(WorkflowAccessMixin, Workflow, ModelSQL, ModelView):
         cls.write(reviews, {'closed_at': None})
 
 
-class Snapshot(ReadonlyMixin, Figures, ModelView):
+class Snapshot(MonthMixin, ReadonlyMixin, Figures, ModelView):
     __name__ = 'prm.review.snapshot'
     __string__ = "Snapshot of Review"
 

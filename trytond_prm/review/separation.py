@@ -16,7 +16,7 @@ from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Eval
 from trytond.transaction import Transaction, without_check_access
 
-from ..model import AmountsMixin
+from ..model import AmountsMixin, MonthMixin
 from ..tools import sql_month, sql_sum
 from .month import Figures
 
@@ -141,7 +141,7 @@ class _SeparationMixin:
         return {r.id: r.company.currency.id for r in records}
 
 
-class SeparationMonth(AmountsMixin, Figures, ModelView):
+class SeparationMonth(MonthMixin, AmountsMixin, Figures, ModelView):
     __name__ = 'prm.separation.month'
     __string__ = "Month of Separation"
 
