@@ -1709,6 +1709,19 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
 
             check()
 
+            counts = []
+            for number in [1, 8]:
+                parent = create_target(
+                    company, number, '2024-01-01', '2024-12-31')
+                children = Target.copy([parent] * number, default={
+                        'target': D(1), 'parent': parent.id})
+                with count_statements() as statements:
+                    Target.renew([parent, *children], D('0.0333'))
+                counts.append(len([
+                            s for s in statements
+                            if not s.startswith('INSERT')]))
+            self.assertLessEqual(counts[1], counts[0])
+
     @with_transaction()
     def test_target_revision(self):
         "A target keeps what it was before each change"

@@ -633,25 +633,28 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
                     if (value := getattr(target, name)) is not None else None)
                 for name in ['floor', 'target', 'stretch']}
             for target in targets}
+        by_parent = defaultdict(list)
+        for child in cls.search([
+                    ('parent', 'in', [t.id for t in targets]),
+                    ],
+                order=[('id', 'ASC')]):
+            by_parent[child.parent.id].append(child)
         parents = [
             t for t in targets if not (t.parent and t.parent.id in amounts)]
         while parents:
-            children = []
-            for parent in parents:
-                renewed = sorted(
-                    (c for c in parent.children if c.id in amounts), key=int)
-                children += renewed
-                if (len(renewed) < len(parent.children)
-                        or sum(c.target for c in renewed) != parent.target):
-                    continue
-                remainder = amounts[parent.id]['target'] - sum(
-                    amounts[c.id]['target'] for c in renewed)
-                for child in reversed(renewed):
-                    values = amounts[child.id]
-                    if values['target'] and values['target'] + remainder >= 0:
-                        cls._add_remainder(values, remainder)
-                        break
-            parents = children
+            parent = parents.pop()
+            children = by_parent[parent.id]
+            parents += [c for c in children if c.id in amounts]
+            if (any(c.id not in amounts for c in children)
+                    or sum(c.target for c in children) != parent.target):
+                continue
+            remainder = amounts[parent.id]['target'] - sum(
+                amounts[c.id]['target'] for c in children)
+            for child in reversed(children):
+                values = amounts[child.id]
+                if values['target'] and values['target'] + remainder >= 0:
+                    cls._add_remainder(values, remainder)
+                    break
         return amounts
 
     @classmethod
