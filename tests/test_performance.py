@@ -577,17 +577,20 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
         "The landing is a range between the worst and the best month"
         pool = Pool()
         Context = pool.get('prm.performance.context')
+        SurplusContext = pool.get('prm.team.surplus.context')
         company = get_company()
 
-        def period():
+        def period(Context=Context):
             return Context.default_start_date(), Context.default_end_date()
 
         with set_company(company):
             setup_accounting(company, 2019, 2020)
             create_target(company, '1200', '2020-01-01', '2020-12-31')
             # The year of the last target while there is none for this one
-            self.assertEqual(
-                period(), (dt.date(2020, 1, 1), dt.date(2020, 12, 31)))
+            for Model in [Context, SurplusContext]:
+                self.assertEqual(
+                    period(Model),
+                    (dt.date(2020, 1, 1), dt.date(2020, 12, 31)))
             party, = create_parties()
             create_invoices(
                 company, (party, '2019-01-31', '60'),
@@ -650,6 +653,11 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
             self.assertEqual(
                 period(),
                 (dt.date(today.year, 1, 1), dt.date(today.year, 12, 31)))
+            first = today.replace(day=1)
+            self.assertEqual(
+                period(SurplusContext),
+                (first.replace(year=today.year - 1),
+                    first - dt.timedelta(days=1)))
             month = performances([('date', '=', today.replace(day=1))])[0]
             self.assertEqual(landing(month), (None, None))
             self.assertIsNone(month.landing_months)

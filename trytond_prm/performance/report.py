@@ -225,20 +225,10 @@ class PerformanceContext(ModelView):
 
     @classmethod
     def _default_date(cls, name, **replace):
-        """Return the date of the context or of the present year
-
-        When all the targets are over, it is the year of the last one.
-        """
+        "Return the date of the context or of the present year"
         pool = Pool()
-        Date = pool.get('ir.date')
         Target = pool.get('prm.target')
         context = Transaction().context
         if name in context:
             return context[name]
-        today = Date.today()
-        targets = Target.search([
-                ('company', '=', context.get('company')),
-                ], order=[('end_date', 'DESC')], limit=1)
-        if targets and targets[0].end_date.year < today.year:
-            today = targets[0].end_date
-        return today.replace(**replace)
+        return Target.get_present().replace(**replace)

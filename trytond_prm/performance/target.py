@@ -429,6 +429,22 @@ class Target(tree(name='rec_name'), ModelSQL, ModelView):
         return [scope for scope, _ in SCOPES if scope != 'company']
 
     @classmethod
+    def get_present(cls):
+        """Return today, or the end of the last target of the company
+
+        It is the latter when all the targets were over in a year before.
+        """
+        pool = Pool()
+        Date = pool.get('ir.date')
+        today = Date.today()
+        targets = cls.search([
+                ('company', '=', Transaction().context.get('company')),
+                ], order=[('end_date', 'DESC')], limit=1)
+        if targets and targets[0].end_date.year < today.year:
+            return targets[0].end_date
+        return today
+
+    @classmethod
     def get_measured(cls):
         "Return the pairs of scope and measure that have a target"
         measured = cls._measured_cache.get(None)

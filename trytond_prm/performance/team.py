@@ -127,7 +127,8 @@ class Team(DeactivableMixin, ModelSQL, ModelView):
     def get_surplus(cls, teams, names):
         """Return the surplus of the teams over the period of the context
 
-        Without dates it is the current year until the end of the last month.
+        Without dates it is the 12 months until the end of the last one, or of
+        the last target if all are over.
         The baseline of a member is the typed one, for the part of the days
         of the month in the team, or else the revenue of the employee on the
         same days of the year before.
@@ -245,13 +246,16 @@ class TeamSurplusContext(ModelView):
 
     @classmethod
     def default_start_date(cls):
-        return cls.default_end_date().replace(month=1, day=1)
+        return cls.default_end_date() + relativedelta(months=-11, day=1)
 
     @classmethod
     def default_end_date(cls):
         pool = Pool()
         Date = pool.get('ir.date')
-        return Date.today() + relativedelta(months=-1, day=31)
+        Target = pool.get('prm.target')
+        return min(
+            Date.today() + relativedelta(months=-1, day=31),
+            Target.get_present() + relativedelta(day=31))
 
 
 class TeamMember(ModelSQL, ModelView):
