@@ -467,8 +467,7 @@ class Performance(MonthMixin, Measures, Report):
         return super().view_attributes() + [
             *((f'/tree/field[@name="{name}"]', 'visual', visual)
                 for name in ['gap', 'attainment']),
-            *((f'/graph/y/field[@name="{name}"]', 'domain', started)
-                for name in ['actual', 'cumulative_actual']),
+            ('/graph/y/field[@name="cumulative_actual"]', 'domain', started),
             *((f'/graph/y/field[@name="{name}"]', 'domain',
                     Eval(name, -1) >= 0)
                 for name in ['landing_low', 'landing_high']),

@@ -124,7 +124,8 @@ class Figures(ModelSQL):
     def view_attributes(cls):
         # A graph draws the months without interactions at zero otherwise
         return super().view_attributes() + [
-            (f'/graph/y/field[@name="{name}"]', 'domain', Eval(name, -1) >= 0)
+            (f'/graph[@type="line"]/y/field[@name="{name}"]', 'domain',
+                Eval(name, -1) >= 0)
             for name in TENSIONS]
 
 
