@@ -799,6 +799,17 @@ class PartnerTestCase(SharedMixin, unittest.TestCase):
             self.assertEqual(values[other.id]['revenue'], Decimal('0'))
             self.assertEqual(
                 len([s for s in statements if 'account_move_line' in s]), 1)
+            for name, operator, value, result in [
+                    ('revenue', '=', Decimal('89.99'), [partner]),
+                    ('revenue', '>', 0, [partner]),
+                    ('revenue', 'in', [Decimal('89.99'), 1], [partner]),
+                    ('revenue', '=', 0, [other]),
+                    ('revenue', '=', None, []),
+                    ('revenue_last_year', '<=', Decimal('7.01'), [
+                            partner, other]),
+                    ]:
+                self.assertCountEqual(
+                    Partner.search([(name, operator, value)]), result)
             with Transaction().set_context(date=dt.date(year - 1, 6, 1)):
                 self.assertEqual(
                     Partner(partner.id).revenue, Decimal('7.01'))

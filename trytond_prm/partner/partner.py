@@ -9,6 +9,7 @@ from sql.conditionals import Case, Coalesce
 from sql.functions import CharLength
 from sql.operators import Equal
 
+from trytond import backend
 from trytond.i18n import gettext
 from trytond.model import (
     DeactivableMixin, Exclude, Index, ModelSQL, ModelView, Unique, Workflow,
@@ -173,12 +174,12 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
             "Revenue", currency='currency', digits='currency',
             help="The amount of the posted customer invoices less the "
             "credit notes of this year, untaxed."),
-        'get_revenue')
+        'get_revenue', searcher='search_revenue')
     revenue_last_year = fields.Function(Monetary(
             "Revenue of Last Year", currency='currency', digits='currency',
             help="The amount of the posted customer invoices less the "
             "credit notes of last year, untaxed."),
-        'get_revenue')
+        'get_revenue', searcher='search_revenue')
     state = fields.Selection([
             ('prospect', "Prospect"),
             ('onboarding', "Onboarding"),
@@ -369,14 +370,35 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
     @classmethod
     def get_revenue(cls, partners, names):
         "Return the revenue of the year of the context's date and the last"
-        year = cls._date().year
-        years = {'revenue': year, 'revenue_last_year': year - 1}
-        revenues = cls.revenue_of(partners, [
-                (dt.date(years[n], 1, 1), dt.date(years[n], 12, 31))
-                for n in names])
+        revenues = cls.revenue_of(
+            partners, [cls._revenue_period(n) for n in names])
         return {
             n: {p: amounts[i] for p, amounts in revenues.items()}
             for i, n in enumerate(names)}
+
+    @classmethod
+    def _revenue_period(cls, name):
+        "Return the first and the last day of the year of the field"
+        year = cls._date().year - {'revenue': 0, 'revenue_last_year': 1}[name]
+        return dt.date(year, 1, 1), dt.date(year, 12, 31)
+
+    @classmethod
+    def search_revenue(cls, name, clause):
+        _, operator, value = clause
+        Operator = fields.SQL_OPERATORS[operator]
+        # SQLite sums as float
+        convert = float if backend.name == 'sqlite' else Decimal
+        if isinstance(value, (list, tuple, set)):
+            value = [convert(v) for v in value]
+        elif value is not None:
+            value = convert(value)
+        table = cls.__table__()
+        query, _ = cls._revenue_query([cls._revenue_period(name)])
+        return [('id', 'in', table
+                .join(query, 'LEFT', condition=query.id == table.id)
+                .select(
+                    table.id,
+                    where=Operator(Coalesce(query.revenue0, 0), value)))]
 
     @classmethod
     def revenue_of(cls, partners, periods):
@@ -386,46 +408,49 @@ class Partner(Workflow, tree(name='rec_name'), ModelSQL, ModelView):
         the credit less the debit of what the lines of the posted customer
         invoices booked, in company currency, by invoice date.
         """
-        pool = Pool()
-        Invoice = pool.get('account.invoice')
-        MoveLine = pool.get('account.move.line')
         cursor = Transaction().connection.cursor()
-        table = cls.__table__()
-        invoice = Invoice.__table__()
-        line = MoveLine.__table__()
-
-        columns = [
-            sql_sum(Case((
-                        (invoice.invoice_date >= start)
-                        & (invoice.invoice_date <= end),
-                        line.credit - line.debit),
-                    else_=0))
-            for start, end in periods]
-        first = min(start for start, _ in periods)
-        last = max(end for _, end in periods)
         currencies = {p.id: p.company.currency for p in partners}
         revenues = {
             p.id: [Decimal(0)] * len(periods) for p in partners}
         for sub_partners in grouped_slice(partners, _SIZE):
-            cursor.execute(*table
-                .join(invoice,
-                    condition=(invoice.party == table.party)
-                    & (invoice.company == table.company))
-                .join(line, condition=line.move == invoice.move)
-                .select(
-                    table.id, *columns,
-                    where=_in(
-                        table.id, list(map(int, sub_partners)))
-                    & sql_invoiced(invoice)
-                    & (invoice.invoice_date >= first)
-                    & (invoice.invoice_date <= last)
-                    & line.origin.like('account.invoice.line,%'),
-                    group_by=table.id))
+            query, table = cls._revenue_query(periods)
+            query.where &= _in(table.id, list(map(int, sub_partners)))
+            cursor.execute(*query)
             for partner, *amounts in cursor:
                 revenues[partner] = [Decimal(str(a)) for a in amounts]
         return {
             p: [currencies[p].round(a) for a in amounts]
             for p, amounts in revenues.items()}
+
+    @classmethod
+    def _revenue_query(cls, periods):
+        "Return the SQL query of the revenues by partner and its table"
+        pool = Pool()
+        Invoice = pool.get('account.invoice')
+        MoveLine = pool.get('account.move.line')
+        table = cls.__table__()
+        invoice = Invoice.__table__()
+        line = MoveLine.__table__()
+        columns = [
+            sql_sum(Case((
+                        (invoice.invoice_date >= start)
+                        & (invoice.invoice_date <= end),
+                        line.credit - line.debit),
+                    else_=0)).as_(f'revenue{i}')
+            for i, (start, end) in enumerate(periods)]
+        query = (table
+            .join(invoice,
+                condition=(invoice.party == table.party)
+                & (invoice.company == table.company))
+            .join(line, condition=line.move == invoice.move)
+            .select(
+                table.id.as_('id'), *columns,
+                where=sql_invoiced(invoice)
+                & (invoice.invoice_date >= min(s for s, _ in periods))
+                & (invoice.invoice_date <= max(e for _, e in periods))
+                & line.origin.like('account.invoice.line,%'),
+                group_by=table.id))
+        return query, table
 
     def get_rec_name(self, name):
         items = []
