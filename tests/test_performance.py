@@ -741,7 +741,10 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                     (m.subject.rec_name, m.date.month): m.actual
                     for m in performances(scope=scope)}
 
-            create_shares(D('0.25'), D('0.5'))
+            with patch.object(
+                    pool.get('prm.partner'), 'lock') as lock:
+                create_shares(D('0.25'), D('0.5'))
+            lock.assert_called_with({partner})
             # The days bring 100.02 and -33.33. B has 25 % of each, rounded
             # half to even: 25.00 - 8.33. C has what 75 % of each gives more:
             # (75.02 - 25.00) - (25.00 - 8.33). The manager keeps the rest.
@@ -1993,15 +1996,18 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                         'team': indirect.id,
                         'employee': employee.id,
                         'start_date': date('2024-06-01')}])
-            with self.assertRaisesRegex(
-                    TeamMemberOverlapError,
-                    '"Jane" cannot be in the team "Indirect" because '
-                    'they are still in the team "Direct"'):
+            with patch.object(
+                    pool.get('company.employee'), 'lock') as lock, \
+                    self.assertRaisesRegex(
+                        TeamMemberOverlapError,
+                        '"Jane" cannot be in the team "Indirect" because '
+                        'they are still in the team "Direct"'):
                 Member.create([{
                             'team': indirect.id,
                             'employee': employee.id,
                             'start_date': date('2024-05-31'),
                             'end_date': date('2024-05-31')}])
+            lock.assert_called_with({employee})
 
     @with_transaction()
     def test_plan(self):

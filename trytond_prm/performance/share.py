@@ -94,9 +94,13 @@ class RevenueShare(ModelSQL, ModelView):
             return
         pool = Pool()
         Lang = pool.get('ir.lang')
+        Partner = pool.get('prm.partner')
+        partners = {s.partner for s in shares}
+        # Two users may add one each
+        Partner.lock(partners)
         by_partner = defaultdict(list)
         for share in cls.search([
-                    ('partner', 'in', list({s.partner.id for s in shares})),
+                    ('partner', 'in', [p.id for p in partners]),
                     ]):
             by_partner[share.partner].append(share)
         for partner, others in by_partner.items():

@@ -352,8 +352,13 @@ class TeamMember(ModelSQL, ModelView):
         if field_names is not None and not (
                 field_names & {'employee', 'start_date', 'end_date'}):
             return
+        pool = Pool()
+        Employee = pool.get('company.employee')
+        employees = {m.employee for m in members}
+        # Two users may add one each
+        Employee.lock(employees)
         others = cls.search([
-                ('employee', 'in', list({m.employee.id for m in members})),
+                ('employee', 'in', [e.id for e in employees]),
                 ],
             order=[('employee', 'ASC'), ('start_date', 'ASC NULLS FIRST')])
         for _, periods in groupby(others, key=lambda m: m.employee):
