@@ -202,6 +202,11 @@ class ReviewTestCase(unittest.TestCase):
                 {'2008-01': 2, '2008-02': 4})
             self.assertEqual(months['2008-01'].interactions, 1)
 
+            # or the last months with an entry
+            interact(company, '2008-04-01 10:00', 0)
+            self.assertEqual(
+                list(get_months(last_months=2)), ['2008-02', '2008-03'])
+
     @with_transaction()
     def test_month_companies(self):
         "The companies never mix"

@@ -3,6 +3,7 @@
 import datetime as dt
 from functools import wraps
 
+from dateutil.relativedelta import relativedelta
 from sql import Cast, Literal, Null, Union
 from sql.aggregate import Avg, Count
 from sql.conditionals import Case, Coalesce, NullIf
@@ -15,7 +16,7 @@ from trytond.pyson import Eval, If
 from trytond.transaction import Transaction
 
 from ..model import AmountsMixin, MonthMixin
-from ..tools import sql_local_date, sql_month, sql_sum
+from ..tools import sql_local_date, sql_month, sql_sum, to_date
 
 POPULATIONS = ['customer', 'partner', 'staff']
 TENSIONS = ['tension', *(f'tension_{p}' for p in POPULATIONS)]
@@ -145,9 +146,8 @@ class Month(MonthMixin, AmountsMixin, Figures, ModelView):
     def table_query(cls):
         Review = Pool().get('prm.review')
         context = Transaction().context
-        items = cls.items(
-            start_date=context.get('start_date'),
-            end_date=context.get('end_date'))
+        start_date, end_date = cls._get_dates(context)
+        items = cls.items(start_date=start_date, end_date=end_date)
         company = items.company
         if context.get('prm_review') is not None:
             items, company = Review.consolidated(context['prm_review'], items)
@@ -164,6 +164,36 @@ class Month(MonthMixin, AmountsMixin, Figures, ModelView):
             *(expression.as_(name)
                 for name, expression in cls.figures(months).items()),
             group_by=[months.company, months.date])
+
+    @classmethod
+    def _get_dates(cls, context):
+        """Return the dates of the context
+
+        Without them, last_months is the number of months until the one of
+        the last posted move: those of a graph.
+        """
+        start_date, end_date = context.get('start_date'), context.get(
+            'end_date')
+        months = context.get('last_months')
+        if months and not start_date and not end_date:
+            if date := cls._get_last_date(context.get('company')):
+                date = date.replace(day=1)
+                start_date = date - relativedelta(months=months - 1)
+                end_date = date + relativedelta(day=31)
+        return start_date, end_date
+
+    @classmethod
+    def _get_last_date(cls, company):
+        pool = Pool()
+        Move = pool.get('account.move')
+        cursor = Transaction().connection.cursor()
+        move = Move.__table__()
+        where = move.state == 'posted'
+        if company:
+            where &= move.company == company
+        cursor.execute(*move.select(
+                move.date, where=where, order_by=[move.date.desc], limit=1))
+        return to_date(next(cursor, [None])[0])
 
     @classmethod
     def month_id(cls, company, date):
