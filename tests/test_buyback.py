@@ -822,8 +822,10 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
     @with_world
     def test_early_settlement_waiver(self, world):
         "A waiver of the early settlement is not paid"
-        Line = Pool().get('account.move.line')
-        Move = Pool().get('account.move')
+        pool = Pool()
+        Buyback = pool.get('prm.buyback')
+        Line = pool.get('account.move.line')
+        Move = pool.get('account.move')
         buyback = world.create(
             'running', account_waiver=world.premium.id)
         world.post_due_interest('2008-01-31')
@@ -846,10 +848,15 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
         Line.reconcile([line] + [
                 l for l in reversal.lines if l.account == world.payable])
 
+        world.issue(world.leaver, 100)
+        other = world.create('running', quantity=100)
         buyback.settle_early(date('2008-03-15'), Decimal('360.00'))
 
+        # The waiver of a buyback does not touch what is due before of another
         _, *later = buyback.instalments
         self.assertEqual(buyback.amount_due, Decimal(35865))
+        self.assertEqual(other.amount_due, Decimal(4800))
+        Buyback.cancel([other])
         waiver, = Line.search([
                 ('account', '=', world.payable.id),
                 ('debit', '=', Decimal(360))])

@@ -14,6 +14,8 @@ Dues and entries are only laid together if they belong together:
 
   * closed: they are reconciled together;
   * linked: the entry clears a payment of this very due;
+  * owned: the entry is our waiver of this buyback, what is due last is waived
+    first;
   * open: none is reconciled, the oldest due is paid first;
   * dead: the entry is only reconciled with its own reversal, it is laid on
     all the dues from where the former payments end, so that it pays what it
@@ -152,9 +154,10 @@ def _entries(due, own):
         group_by=[due.account, due.party, due.currency, due.reconciliation])
     in_due = due.select(due.line)
     waiver = own.select(
-        own.move, where=own.kind.in_(['waiver', 'termination']))
+        own.move, own.buyback,
+        where=own.kind.in_(['waiver', 'termination']))
     category = Case(
-        (move.id.in_(waiver), 'waiver'),
+        (waiver.move != Null, 'waiver'),
         (move.id.in_(own.select(own.move)), 'own'),
         (journal.type == 'write-off', 'waiver'),
         else_='payment')
@@ -189,6 +192,7 @@ def _entries(due, own):
     kind = Case(
         (group.reconciliation != Null, 'closed'),
         (line.reconciliation != Null, 'dead'),
+        (waiver.move != Null, 'owned'),
         (linked, 'linked'),
         else_='open')
     query = (line
@@ -196,6 +200,7 @@ def _entries(due, own):
         .join(journal, condition=move.journal == journal.id)
         .join(account, condition=line.account == account.id)
         .join(company, condition=account.company == company.id)
+        .join(waiver, 'LEFT', condition=waiver.move == move.id)
         .join(channel, condition=(
                 (line.account == channel.account)
                 & (line.party == channel.party)))
@@ -215,6 +220,7 @@ def _entries(due, own):
         kind.as_('kind'),
         Case(
             (kind == 'linked', link),
+            (kind == 'owned', waiver.buyback),
             (kind == 'open', 0),
             else_=line.reconciliation).as_('grp'),
         move.date.as_('date'),
@@ -270,7 +276,10 @@ def _scales(due, entry):
     channel = [due.account, due.party, due.currency]
     names = ['due', 'nature', 'instalment', 'buyback', 'company', *_CHANNEL]
 
-    def scale(kind, group, partition, where=None, amount=due.amount):
+    last = [due.date.desc, due.rank.desc, due.due.desc]
+
+    def scale(kind, group, partition, where=None, order=order):
+        amount = due.amount
         window = Window(channel + partition, order_by=order)
         return due.select(
             *[getattr(due, n).as_(n) for n in names],
@@ -287,21 +296,40 @@ def _scales(due, entry):
         'closed', due.reconciliation, [due.reconciliation],
         due.reconciliation != Null)
     linked = scale('linked', due.line, [due.line])
+    owned = scale(
+        'owned', due.buyback, [due.buyback],
+        due.reconciliation == Null, order=last)
     dead = scale(
         'dead', Literal(0), [],
         (due.reconciliation == Null) | ~due.reconciliation.in_(moved))
 
-    # What is paid by link is no more to pay by date
+    # What is paid by link or waived is no more to pay by date
     link = entry.select(
         entry.grp.as_('line'), Sum(entry.amount).as_('amount'),
         where=entry.kind == 'linked', group_by=[entry.grp])
-    due_open = due.join(link, 'LEFT', condition=due.line == link.line).select(
-        *[getattr(due, n).as_(n) for n in names],
-        due.date.as_('date'), due.rank.as_('rank'), due.amount.as_('amount'),
-        (Sum(due.amount, window=Window([due.line], order_by=order))
-            - Coalesce(link.amount, 0)).as_('rest'),
-        where=due.reconciliation == Null)
-    rest = Greatest(0, Least(due_open.amount, due_open.rest))
+    waiver_group = [entry.account, entry.party, entry.currency, entry.grp]
+    waiver = entry.select(
+        entry.account.as_('account'), entry.party.as_('party'),
+        entry.currency.as_('currency'), entry.grp.as_('buyback'),
+        Sum(entry.amount).as_('amount'),
+        where=entry.kind == 'owned', group_by=waiver_group)
+    due_open = (due
+        .join(link, 'LEFT', condition=due.line == link.line)
+        .join(waiver, 'LEFT',
+            condition=_same(due, waiver, [*_CHANNEL, 'buyback']))
+        .select(
+            *[getattr(due, n).as_(n) for n in names],
+            due.date.as_('date'), due.rank.as_('rank'),
+            due.amount.as_('amount'),
+            (Sum(due.amount, window=Window([due.line], order_by=order))
+                - Coalesce(link.amount, 0)).as_('unlinked'),
+            (Sum(due.amount, window=Window(
+                        channel + [due.buyback], order_by=last))
+                - Coalesce(waiver.amount, 0)).as_('unwaived'),
+            where=due.reconciliation == Null))
+    unlinked = Greatest(0, Least(due_open.amount, due_open.unlinked))
+    unwaived = Greatest(0, Least(due_open.amount, due_open.unwaived))
+    rest = Greatest(0, unlinked + unwaived - due_open.amount)
     window = Window(
         [due_open.account, due_open.party, due_open.currency],
         order_by=[
@@ -312,7 +340,7 @@ def _scales(due, entry):
         Literal(0).as_('grp'),
         (Sum(rest, window=window) - rest).as_('start'),
         rest.as_('amount'))
-    return Union(closed, linked, dead, open_, all_=True)
+    return Union(closed, linked, owned, dead, open_, all_=True)
 
 
 def allocation_query(buybacks=None):
@@ -334,7 +362,8 @@ def allocation_query(buybacks=None):
 
     due = With(query=dues_query(buybacks))
     own = With(query=buyback_move.select(
-            buyback_move.move.as_('move'), buyback_move.kind.as_('kind')))
+            buyback_move.move.as_('move'), buyback_move.kind.as_('kind'),
+            buyback_move.buyback.as_('buyback')))
     entry = With(query=_entries(due, own))
     position = _positions(entry)
     scale = _scales(due, entry)

@@ -49,7 +49,8 @@ class Buyback(metaclass=PoolMeta):
                     portion.line, query.line,
                     where=fields.SQL_OPERATORS['in'](
                         query.buyback, [b.id for b in sub_buybacks])
-                    & query.posted & query.kind.in_(['open', 'linked'])))
+                    & query.posted & query.kind.in_(
+                        ['open', 'linked', 'owned'])))
             pairs.update(cursor)
         groups = {}
         for due, payment in pairs:

@@ -136,7 +136,7 @@ class Buyback(metaclass=PoolMeta):
                     where=fields.SQL_OPERATORS['in'](
                         query.buyback, [b.id for b in sub_buybacks])
                     & query.posted
-                    & query.kind.in_(['open', 'linked'])))
+                    & query.kind.in_(['open', 'linked', 'owned'])))
             for buyback, due, line, amount in cursor:
                 open_ = by_id[buyback]
                 if due in open_.rests:
