@@ -10,11 +10,11 @@ from trytond.model.exceptions import DomainValidationError
 from trytond.modules.company.tests import (
     create_company, create_employee, set_company)
 from trytond.modules.currency.tests import add_currency_rate, create_currency
+from trytond.modules.prm.trytond_prm.performance.exceptions import (
+    ActionCampaignError)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import (
     activate_module, drop_db, with_transaction)
-from trytond.modules.prm.trytond_prm.performance.exceptions import (
-    ActionCampaignError)
 from trytond.transaction import Transaction, check_access
 
 from .test_performance import (

@@ -18,8 +18,7 @@ from trytond.pyson import Bool, Eval, If, PYSONEncoder
 from trytond.transaction import Transaction, without_check_access
 from trytond.wizard import Button, StateAction, StateView, Wizard
 
-from ..model import (
-    MonthMixin, ReadonlyMixin, WorkflowAccessMixin, get_parents)
+from ..model import MonthMixin, ReadonlyMixin, WorkflowAccessMixin, get_parents
 from ..tools import sql_month, sql_sum, to_decimal
 from .exceptions import PlanAccessError, TargetValidationError
 
