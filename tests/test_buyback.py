@@ -461,6 +461,17 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
                 ('2008-04-30', 1, Decimal(4600), 0),
                 ])
 
+        # An amendment of the rate keeps what was rescheduled
+        *_, last = buyback.instalments
+        with Transaction().set_context(date=None):
+            move, _ = Reschedule.reschedule_lines(
+                [last.line], world.journal,
+                [Term(date=date('2029-01-31'), amount=Decimal('-12000'))])
+        move.post()
+        buyback.amend(date('2008-05-01'), {}, rate=Decimal('0.06'))
+        self.assertEqual(
+            Instalment(last.id).maturity_date, date('2029-01-31'))
+
     @with_world
     def test_delegate(self, world):
         "A delegated instalment is not paid before the delegate is"
@@ -543,6 +554,17 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
             self.assertEqual(
                 [h.quantity for h in ShareHolding.search([])], [1000])
             self.assertEqual(world.payments(), [])
+
+        # The interest that is cancelled is not paid
+        buyback = world.create('running')
+        world.post_due_interest('2008-01-31')
+        first, *_ = buyback.instalments
+        cancel_moves([first.interest_line.move])
+        self.assertEqual(world.payments(), [])
+        self.assertEqual(buyback.amount_due, Decimal(48000))
+        self.assertEqual(
+            Buyback.get_statements([buyback])[buyback.id][-1].balance,
+            Decimal(48000))
 
     @with_world
     def test_cancel_paid(self, world):
@@ -1025,6 +1047,13 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
         first, second, third, last = buyback.instalments
         world.pay('2008-01-31', '12600.00', world.lines(first))
         moves = len(buyback.moves)
+        with self.assertRaises(BuybackAmendmentError) as cm:
+            buyback.amend(date('2007-10-30'), {}, rate=Decimal('0.06'))
+        self.assertEqual(
+            cm.exception.message,
+            f'The amendment of the buyback "{buyback.rec_name}" on '
+            '10/30/2007 can not be before its signature on 10/31/2007. '
+            'Correct its date.')
         day = date('2008-02-01')
         for principals, added, error in [
                 ({second: Decimal(11999)}, [],
@@ -1162,6 +1191,18 @@ class BuybackTestCase(WorldMixin, unittest.TestCase):
             [i.principal for i in buyback.instalments],
             [Decimal('0.01'), Decimal('19999.99'), Decimal('10000.01')])
         self.assertEqual(third.line.credit, Decimal('5973.71'))
+
+        # An instalment may pay only interest
+        buyback = buyback.__class__(buyback.id)
+        moves = len(buyback.moves)
+        buyback.amend(
+            date('2007-11-01'), {}, added=[(date('2008-05-31'), Decimal(0))],
+            rate=Decimal('0.06'))
+        buyback = buyback.__class__(buyback.id)
+        self.assertEqual(
+            [(i.principal, i.interest) for i in buyback.instalments[2:]], [
+                (0, Decimal('50.00')), (Decimal('10000.01'), Decimal(100))])
+        self.assertEqual(len(buyback.moves), moves)
 
     @with_world
     def test_amend_opposition(self, world):

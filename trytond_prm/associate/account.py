@@ -13,6 +13,22 @@ class Move(metaclass=PoolMeta):
     def _get_origin(cls):
         return super()._get_origin() + ['prm.buyback']
 
+    def cancel(self, default=None, reversal=False):
+        pool = Pool()
+        BuybackMove = pool.get('prm.buyback-account.move')
+        move = super().cancel(default=default, reversal=reversal)
+        # What is not owed any more is not paid
+        links = BuybackMove.search([
+                ('move', '=', self.id),
+                ('kind', 'in', ['earn_out', 'interest']),
+                ], order=[])
+        BuybackMove.create([{
+                    'buyback': l.buyback.id,
+                    'move': move.id,
+                    'kind': 'waiver',
+                    } for l in links])
+        return move
+
 
 class MoveLine(metaclass=PoolMeta):
     __name__ = 'account.move.line'

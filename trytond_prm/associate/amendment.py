@@ -269,6 +269,9 @@ class Buyback(metaclass=PoolMeta):
                     self._check_account('account_interest')
             values['outstanding_after'] = outstanding
             to_write.extend(([instalment], values))
+            if dates[instalment] == instalment.due_date:
+                # The lines may be rescheduled
+                continue
             for portion in instalment.lines:
                 if not portion.line.reconciliation:
                     lines.extend((
@@ -536,6 +539,13 @@ class Buyback(metaclass=PoolMeta):
         Lang = pool.get('ir.lang')
         lang = Lang.get()
         self.claim([self])
+        self._check_amendable(third_party=True)
+        if date < self.signature_date:
+            raise BuybackAmendmentError(
+                gettext('prm.msg_buyback_amend_early',
+                    buyback=self.rec_name,
+                    date=lang.strftime(date),
+                    signature=lang.strftime(self.signature_date)))
         _, later = self._get_open_instalments(date, third_party=True)
         for instalment in [*dates, *(principals or {})]:
             if (instalment not in later
@@ -557,8 +567,8 @@ class Buyback(metaclass=PoolMeta):
                 gettext('prm.msg_buyback_amend_nothing',
                     buyback=self.rec_name))
         principals = {
-            i: self.currency.round(a) for i, a in (principals or {}).items()
-            if a != i.principal}
+            i: amount for i, a in (principals or {}).items()
+            if (amount := self.currency.round(a)) != i.principal}
         added = [(d, self.currency.round(a)) for d, a in added]
         self._check_principal(principals, added)
         lines = self._get_principal_lines_open(principals)

@@ -27,9 +27,10 @@ class Buyback(metaclass=PoolMeta):
             return []
         last = max((i.sequence or 0 for i in self.instalments), default=0)
         with Transaction().set_context(_buyback_amendment=True):
-            Instalment.write(*sum((
-                        [[i], {'principal': a}]
-                        for i, a in principals.items()), []))
+            if principals:
+                Instalment.write(*sum((
+                            [[i], {'principal': a}]
+                            for i, a in principals.items()), []))
             new = Instalment.create([{
                         'buyback': self.id,
                         'sequence': sequence,
@@ -38,9 +39,10 @@ class Buyback(metaclass=PoolMeta):
                         'principal': amount,
                         } for sequence, (due_date, amount) in enumerate(
                         added, last + 1)])
-        if self.route != 'third_party':
-            self._post_principal(
-                date, lines, [i for i in [*principals, *new] if i.principal])
+        owed = [i for i in [*principals, *new] if i.principal]
+        # A new instalment may pay only interest
+        if owed and self.route != 'third_party':
+            self._post_principal(date, lines, owed)
         return new
 
     def _check_principal(self, principals, added):
