@@ -11,7 +11,7 @@ from trytond.modules.company.tests import (
     create_company, create_employee, set_company)
 from trytond.modules.currency.tests import add_currency_rate, create_currency
 from trytond.modules.prm.trytond_prm.performance.exceptions import (
-    ActionCampaignError)
+    ActionCampaignError, PlanAccessError)
 from trytond.pool import Pool
 from trytond.tests.test_tryton import (
     activate_module, drop_db, with_transaction)
@@ -644,6 +644,8 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
                 'Remove it from one of them.')
             Action.write([fair], {'campaigns': [('add', [other.id])]})
             self.assertEqual(Action.copy([offer])[0].campaigns, ())
+            copy, = Campaign.copy([campaign], default={'name': "summer"})
+            self.assertEqual(copy.plan_actions, ())
 
             # The sales of another company count for its own action
             other_company = create_company("Other")
@@ -662,3 +664,13 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
                 action, = other_plan.actions
                 self.assertIsNone(action.obtained_revenue)
                 self.assertEqual(len(Campaign(campaign.id).plan_actions), 2)
+
+            # A closed plan keeps its campaigns
+            Plan.write([plan], {'state': 'closed'})
+            with self.assertRaises(PlanAccessError) as error:
+                Campaign.write(
+                    [campaign], {'plan_actions': [('remove', [offer.id])]})
+            self.assertEqual(
+                error.exception.message,
+                'The plan "PAC" is closed. To change its actions, run it '
+                'again.')

@@ -7,7 +7,8 @@ from trytond.model import Index, ModelSQL, Unique, fields
 from trytond.pool import Pool, PoolMeta
 from trytond.pyson import Eval
 
-from .exceptions import ActionCampaignError
+from ..model import get_parents
+from .exceptions import ActionCampaignError, PlanAccessError
 
 _in = fields.SQL_OPERATORS['in']
 
@@ -69,6 +70,12 @@ class Campaign(metaclass=PoolMeta):
         help="The actions of the plans that the campaign belongs to, one in "
         "each company.")
 
+    @classmethod
+    def copy(cls, campaigns, default=None):
+        default = default.copy() if default is not None else {}
+        default.setdefault('plan_actions', None)
+        return super().copy(campaigns, default=default)
+
 
 class ActionCampaign(ModelSQL):
     __name__ = 'prm.plan.action-marketing.campaign'
@@ -93,6 +100,16 @@ class ActionCampaign(ModelSQL):
                 Unique(table, table.campaign, table.company),
                 'prm.msg_plan_action_campaign_unique'),
             ]
+
+    @classmethod
+    def check_modification(cls, mode, rows, values=None, external=False):
+        super().check_modification(
+            mode, rows, values=values, external=external)
+        for action in get_parents('action', rows, values):
+            if action.plan.state == 'closed':
+                raise PlanAccessError(gettext(
+                        'prm.msg_plan_write_closed',
+                        plan=action.plan.rec_name))
 
     @classmethod
     def preprocess_values(cls, mode, values):
