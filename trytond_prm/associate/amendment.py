@@ -523,6 +523,24 @@ class Buyback(metaclass=PoolMeta):
                     } for i, nature, amount in charges])
         Move.post([move])
 
+    def get_amendable(self, date):
+        """Return the principal of the price that an amendment may spread
+
+        And the values of the instalments that are not due at the date; the
+        amounts are in the currency of the buyback.
+        """
+        _, later = self._get_open_instalments(date, third_party=True)
+        principal = sum(
+            (i.principal for i in later if i.in_price),
+            self.currency.round(Decimal(0)))
+        return principal, [{
+                'instalment': i.id,
+                'principal': i.principal,
+                'currency': i.currency.id,
+                'due_date': i.due_date,
+                'in_price': i.in_price,
+                } for i in later]
+
     def amend(
             self, date, dates, rate=None, principals=None, added=(),
             description=None, document=None, document_name=None, **terms):
@@ -776,8 +794,7 @@ class Amend(_BuybackWizard):
         Date = pool.get('ir.date')
         with Transaction().set_context(company=self.record.company.id):
             today = Date.today()
-        instalments = self.record._get_open_instalments(
-            today, third_party=True)[1]
+        principal, lines = self.record.get_amendable(today)
         return {
             'buyback': self.record.id,
             'date': today,
@@ -785,18 +802,8 @@ class Amend(_BuybackWizard):
             'late_rate': self.record.late_rate,
             'cure_days': self.record.cure_days,
             'currency': self.record.currency.id,
-            'principal': sum(
-                (i.principal for i in instalments if i.in_price),
-                self.record.currency.round(Decimal(0))),
-            'lines': [
-                {
-                    'instalment': i.id,
-                    'principal': i.principal,
-                    'currency': i.currency.id,
-                    'due_date': i.due_date,
-                    'in_price': i.in_price,
-                    }
-                for i in instalments],
+            'principal': principal,
+            'lines': lines,
             }
 
     def transition_amend(self):
@@ -871,16 +878,8 @@ class AmendStart(SignedMixin, ModelView):
         pool = Pool()
         Line = pool.get('prm.buyback.amend.line')
         if self.buyback and self.date:
-            _, later = self.buyback._get_open_instalments(
-                self.date, third_party=True)
-            self.lines = [
-                Line(
-                    instalment=i, principal=i.principal,
-                    currency=i.currency, due_date=i.due_date,
-                    in_price=i.in_price)
-                for i in later]
-            self.principal = sum(
-                (i.principal for i in later if i.in_price), Decimal(0))
+            self.principal, lines = self.buyback.get_amendable(self.date)
+            self.lines = [Line(**values) for values in lines]
 
     @fields.depends('lines', 'principal')
     def on_change_with_difference(self, name=None):

@@ -87,17 +87,12 @@ class Buyback(metaclass=PoolMeta):
                     or ledger.paid or ledger.waived or ledger.processing
                     or (line.account, line.party) != (
                         self.account_payable, self.party)
-                    or self._get_line_amount(line) != instalment.principal):
+                    or abs(line.amount) != instalment.principal):
                 raise BuybackAmendmentError(
                     gettext('prm.msg_buyback_amend_moved',
                         instalment=instalment.rec_name))
             lines[instalment] = line
         return lines
-
-    def _get_line_amount(self, line):
-        if line.second_currency:
-            return -line.amount_second_currency
-        return line.credit - line.debit
 
     def _post_principal(self, date, lines, instalments):
         "Replace the lines by one for each of the instalments"
