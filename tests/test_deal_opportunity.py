@@ -493,6 +493,7 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
         pool = Pool()
         Action = pool.get('prm.plan.action')
         Campaign = pool.get('marketing.campaign')
+        Row = pool.get('prm.plan.action-marketing.campaign')
         Configuration = pool.get('prm.configuration')
         Invoice = pool.get('account.invoice')
         Line = pool.get('account.invoice.line')
@@ -664,6 +665,11 @@ class PerformanceOpportunityTestCase(unittest.TestCase):
                 action, = other_plan.actions
                 self.assertIsNone(action.obtained_revenue)
                 self.assertEqual(len(Campaign(campaign.id).plan_actions), 2)
+                # and they follow the action
+                row, = Row.search([('campaign', '=', other.id)])
+                self.assertEqual(row.company, company)
+                Row.write([row], {'action': action.id})
+                self.assertEqual(row.company, other_company)
 
             # A closed plan keeps its campaigns
             Plan.write([plan], {'state': 'closed'})

@@ -116,7 +116,7 @@ class ActionCampaign(ModelSQL):
         pool = Pool()
         Action = pool.get('prm.plan.action')
         values = super().preprocess_values(mode, values)
-        if mode == 'create' and values.get('action'):
+        if mode == 'write' and values.get('action'):
             values['company'] = Action(values['action']).company.id
         return values
 
@@ -124,8 +124,8 @@ class ActionCampaign(ModelSQL):
     def create(cls, vlist):
         pool = Pool()
         Action = pool.get('prm.plan.action')
-        # The constraint would not name the action that has the campaign
         actions = Action.browse([v['action'] for v in vlist])
+        # The constraint would not name the action that has the campaign
         others = {
             (r.campaign.id, r.company): r
             for r in cls.search([
@@ -138,7 +138,9 @@ class ActionCampaign(ModelSQL):
                         campaign=other.campaign.rec_name,
                         action=action.rec_name,
                         other=other.action.rec_name))
-        return super().create(vlist)
+        return super().create([
+                {**values, 'company': action.company.id}
+                for action, values in zip(actions, vlist)])
 
 
 class PlanActionSale(metaclass=PoolMeta):
