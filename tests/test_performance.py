@@ -615,6 +615,10 @@ class PerformanceTestCase(SharedMixin, unittest.TestCase):
                             Model.search(
                                 [('rec_name', operator, value)], count=True),
                             found)
+            self.assertEqual(
+                [m.id for m in pool.get('prm.performance').search(
+                        [('subject_name', '=', company.rec_name)])],
+                [m.id for m in pool.get('prm.performance').search([])])
             self.assertEqual(months[1].last_year, D(60))
             # (90 - 60) / 60
             self.assertEqual(months[1].growth, D('0.5'))

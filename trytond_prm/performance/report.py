@@ -53,7 +53,7 @@ class Report(AmountsMixin, ModelSQL, ModelView):
             "Entity",
             help="The company, team, employee, partner, category or "
             "territory whose result is measured."),
-        'get_subject_name')
+        'get_subject_name', searcher='search_rec_name')
     date = fields.Date("Month", help="The first day of the month.")
     currency = fields.Function(
         fields.Many2One('currency.currency', "Currency"),
