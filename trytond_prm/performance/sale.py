@@ -75,8 +75,7 @@ class PlanAction(metaclass=PoolMeta):
         Performance = pool.get('prm.performance')
         SaleLine = pool.get('sale.line')
         revenue = super().revenue_query(actions)
-        queries = cls.sale_queries(actions)
-        if not queries:
+        if not cls.sale_queries(actions):
             return revenue
         invoice = Invoice.__table__()
         line = InvoiceLine.__table__()
@@ -98,23 +97,23 @@ class PlanAction(metaclass=PoolMeta):
         credited = sold()
         # The origin of a line of a credit note is the credited line.
         invoiced = Union(
-                sold(),
-                credited
-                .join(credit,
-                    condition=credit.origin == sql_reference(
-                        'account.invoice.line', credited.line))
-                .select(credited.action, credit.invoice, credit.id),
-                all_=True)
+            sold(),
+            credited
+            .join(credit,
+                condition=credit.origin == sql_reference(
+                    'account.invoice.line', credited.line))
+            .select(credited.action, credit.invoice, credit.id),
+            all_=True)
         lines = Performance.actual_query()
         return Union(
-                revenue,
-                invoiced
-                .join(lines,
-                    condition=(lines.invoice == invoiced.invoice)
-                    & (lines.line == invoiced.line))
-                .join(invoice, condition=lines.invoice == invoice.id)
-                .select(
-                    invoiced.action.as_('action'),
-                    lines.amount.as_('amount'),
-                    where=invoice.plan_action == Null),
-                all_=True)
+            revenue,
+            invoiced
+            .join(lines,
+                condition=(lines.invoice == invoiced.invoice)
+                & (lines.line == invoiced.line))
+            .join(invoice, condition=lines.invoice == invoice.id)
+            .select(
+                invoiced.action.as_('action'),
+                lines.amount.as_('amount'),
+                where=invoice.plan_action == Null),
+            all_=True)

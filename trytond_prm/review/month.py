@@ -172,8 +172,8 @@ class Month(MonthMixin, AmountsMixin, Figures, ModelView):
         Without them, last_months is the number of months until the one of
         the last posted move: those of a graph.
         """
-        start_date, end_date = context.get('start_date'), context.get(
-            'end_date')
+        start_date = context.get('start_date')
+        end_date = context.get('end_date')
         months = context.get('last_months')
         if months and not start_date and not end_date:
             if date := cls._get_last_date(context.get('company')):
